@@ -1,0 +1,1 @@
+"""Weights that ship with the package, found through `vocalburst.gen.checkpoint`."""

@@ -1,0 +1,1 @@
+"""From a folder of recordings to numbers. Imports nothing from `vocalburst.gen` but `vocalburst.gen.data`."""

@@ -1,0 +1,68 @@
+"""The `vocalburst` command. Each subcommand lives in the module of its verb and is imported when it is called.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 input data is not as expected, 4 a model or an optional
+package is missing or damaged, 130 interrupted. Results go to stdout, progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from vocalburst.gen.data.errors import InputDataError, MissingModelError
+
+COMMANDS = {
+    "prepare": ("vocalburst.gen.data.prepare_command", "corpus folder -> manifest"),
+    "generate": ("vocalburst.gen.generate", "make clips with a trained checkpoint"),
+    "train": ("vocalburst.gen.train", "train the diffusion model"),
+    "train-vocoder": ("vocalburst.gen.train_vocoder", "train the vocoder"),
+    "copy-synthesis": ("vocalburst.gen.copy_synthesis", "judge a vocoder: real mel -> wave, against Griffin-Lim"),
+    "benchmark": ("vocalburst.gen.benchmark", "seconds per clip and where they go"),
+    "recognise": ("vocalburst.eval.recognise", "how often clips are recognised as the emotion they were made for"),
+}
+
+
+def run(command: Callable[[], object]) -> int:
+    """Call `command`, turning every expected failure into one sentence on stderr and its exit code."""
+    try:
+        command()
+    except MissingModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 4
+    except InputDataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what is finished stays", file=sys.stderr)
+        return 130
+    return 0
+
+
+def usage() -> str:
+    lines = ["usage: vocalburst COMMAND [OPTIONS]     (vocalburst COMMAND --help tells more)", ""]
+    return "\n".join(lines + [f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items()])
+
+
+def main() -> None:
+    """Entry point of the console script `vocalburst`."""
+    import importlib
+
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        from vocalburst.gen import __version__
+
+        print(f"vocalburst {__version__}")
+        sys.exit(0)
+    if arguments[0] not in COMMANDS:
+        print(f"error: unknown command {arguments[0]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"{os.path.basename(sys.argv[0])} {arguments[0]}", *arguments[1:]]  # noqa: PTH119
+    importlib.import_module(COMMANDS[arguments[0]][0]).main()

@@ -1,0 +1,69 @@
+"""Decoded waves of many clips in one memory-mapped file, so that an epoch costs no decoding.
+
+The cache folder is named by the content key of what it holds (records and their files' sizes and times), so a
+changed corpus or manifest never meets an old cache. int16 samples at `audio.SAMPLE_RATE`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vocalburst.gen.data.audio import SAMPLE_RATE, read_wave
+from vocalburst.gen.data.manifest import TAR_SEPARATOR, Clip, iterate_file_bytes
+
+
+def content_key(root: Path, clips: Sequence[Clip]) -> str:
+    """Hash of the clips' ids, parts and files (size and modification time) and of the sample rate."""
+    digest = hashlib.sha256(str(SAMPLE_RATE).encode())
+    for file in sorted({clip.path.split(TAR_SEPARATOR)[0] for clip in clips}):
+        stat = (root / file).stat()
+        digest.update(f"{file}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    for clip in clips:
+        digest.update(f"{clip.id}|{clip.path}|{clip.start}|{clip.end}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+class WaveStore:
+    """`store[i]` is the wave [L] (float32) of clip i; build once, then read from disk as needed."""
+
+    def __init__(self, folder: Path):
+        offsets = json.loads((folder / "offsets.json").read_text())
+        self.offsets = np.array(offsets, dtype=np.int64)
+        self.samples = np.memmap(folder / "waves.i16", dtype=np.int16, mode="r", shape=(int(self.offsets[-1]),))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.samples[self.offsets[index] : self.offsets[index + 1]].astype(np.float32) / 32767
+
+    @classmethod
+    def build(cls, root: Path, clips: Sequence[Clip], cache: Path, progress: Callable = iter) -> WaveStore:
+        """Open the store of `clips` under `cache`, decoding them first if it is not there yet."""
+        folder = cache / content_key(root, clips)
+        if (folder / "offsets.json").exists():
+            return cls(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lengths = np.zeros(len(clips), dtype=np.int64)
+        by_path: dict[str, list[int]] = {}
+        for index, clip in enumerate(clips):
+            by_path.setdefault(clip.path, []).append(index)
+        waves: dict[int, np.ndarray] = {}
+        for path, data in progress(iterate_file_bytes(root, by_path)):
+            for index in by_path[path]:
+                clip = clips[index]
+                wave = read_wave(data, start=clip.start, end=clip.end, name=str(root / path))
+                waves[index] = np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
+                lengths[index] = len(wave)
+        with (folder / "waves.part").open("wb") as file:
+            for index in range(len(clips)):
+                file.write(waves.pop(index).tobytes())
+        (folder / "waves.part").replace(folder / "waves.i16")
+        # Written last: its presence says that the store is whole.
+        (folder / "offsets.json").write_text(json.dumps([0, *np.cumsum(lengths).tolist()]))
+        return cls(folder)
