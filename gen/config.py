@@ -1,8 +1,8 @@
 """Strict configuration files: YAML in, a frozen pydantic model out, every unknown key refused.
 
-A file may start from another one: `base: other.yaml` (relative to the file), then only the differences follow.
-Sections are merged key by key; any other value, lists too, replaces the base's. On top come overrides of the form
-`section.key=value`, whose value is YAML.
+A file may start from another one: `base: other.yaml` (relative to the file), then only the differences
+follow. Sections are merged key by key; any other value, lists too, replaces the base's. On top come overrides
+of the form `section.key=value`, whose value is YAML.
 """
 
 from __future__ import annotations

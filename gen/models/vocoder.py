@@ -1,0 +1,209 @@
+"""The vocoder: from a log-mel spectrogram to one complex spectrum per frame, then an inverse STFT to the wave.
+
+Vocos (Siuzdak 2024, "Vocos: Closing the gap between time-domain and Fourier-based neural vocoders"): backbone
+and head come from the `vocos` package. Shape letters: B batch, M mel bin, T mel frame, H hidden channel.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import torch
+import yaml
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+
+from vocalburst.gen.data.errors import MissingModelError
+from vocalburst.gen.data.mel import MelConfig
+
+# A frame whose every bin lies within this of the log floor is digital silence (the floor is -140 dB).
+SILENCE_MARGIN = 0.1
+
+
+class BurstVocoder(ModelMixin, ConfigMixin):
+    """mel [B, M, T] -> wave [B, (T - 1) * hop_length].
+
+    dim, intermediate_dim, num_layers: channels, inner channels and number of the ConvNeXt blocks.
+    mel: `MelConfig.to_dict()` of the front end the weights were trained for; None takes the default one.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        dim: int = 512,
+        intermediate_dim: int = 1536,
+        num_layers: int = 8,
+        mel: dict | None = None,
+    ):
+        super().__init__()
+        # Here, not above: vocos imports encodec, which takes seconds.
+        from vocos.heads import ISTFTHead
+        from vocos.models import VocosBackbone
+
+        self.register_to_config(mel=MelConfig().to_dict() if mel is None else dict(mel))
+        front = self.mel_config
+        self.backbone = VocosBackbone(front.n_mels, dim, intermediate_dim, num_layers)
+        self.head = ISTFTHead(dim, front.n_fft, front.hop_length, padding="center")
+
+    @property
+    def mel_config(self) -> MelConfig:
+        return MelConfig.from_dict(self.config.mel)
+
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        """mel: natural log of the mel magnitude [B, M, T], T >= 2. Frames at the floor come out silent.
+
+        A silent frame's spectrum is set to zero, so the edge of the silence is the window's own slope.
+        """
+        if mel.ndim != 3 or mel.shape[1] != self.backbone.input_channels or mel.shape[2] < 2:
+            raise ValueError(
+                f"expected a mel of shape [B, {self.backbone.input_channels}, T >= 2], got {tuple(mel.shape)}"
+            )
+        hidden = self.backbone(mel)  # [B, T, H]
+        # The inverse STFT has no half-precision kernels, and exp() of the log magnitude needs the range.
+        with torch.autocast(mel.device.type, enabled=False):
+            output = self.head.out(hidden.to(self.head.out.weight.dtype)).float().transpose(1, 2)
+            log_magnitude, phase = output.chunk(2, dim=1)
+            audible = (mel > self.mel_config.floor + SILENCE_MARGIN).any(dim=1, keepdim=True)
+            magnitude = log_magnitude.exp().clamp(max=1e2) * audible
+            return self.head.istft(torch.polar(magnitude, phase))
+
+
+def load_vocoder(path_or_hub_id: str | Path, expected: MelConfig) -> BurstVocoder:
+    """A vocoder in evaluation mode, float32, made for the front end `expected`.
+
+    path_or_hub_id: a folder written by `BurstVocoder.save_pretrained`, a folder in the layout of
+    `charactr/vocos-mel-24khz` (config.yaml and pytorch_model.bin or safetensors), or the hub id of either.
+    Raises MissingModelError when it is missing, damaged, holds code, or has another mel config.
+    """
+    folder = _local_folder(str(path_or_hub_id))
+    if (folder / "config.json").is_file():
+        model = _load_own(folder)
+    elif (folder / "config.yaml").is_file():
+        model = _load_vocos(folder)
+    else:
+        raise MissingModelError(
+            f"{folder}: no vocoder there, expected config.json or config.yaml in the folder"
+        )
+    expected.check_equal(model.mel_config, f"the vocoder {path_or_hub_id}")
+    return model.eval()
+
+
+def _local_folder(path_or_hub_id: str) -> Path:
+    if Path(path_or_hub_id).is_dir():
+        return Path(path_or_hub_id)
+    if (
+        Path(path_or_hub_id).exists()
+        or path_or_hub_id.count("/") != 1
+        or path_or_hub_id.startswith((".", "/", "~"))
+    ):
+        raise MissingModelError(
+            f"{path_or_hub_id}: expected a vocoder folder or a hub id, found no such folder"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["config.json", "config.yaml", "*.safetensors", "pytorch_model.bin"]
+    try:
+        return Path(snapshot_download(path_or_hub_id, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = f"{path_or_hub_id}: neither a folder nor a model that the hub delivers ({reason})"
+        raise MissingModelError(message) from None
+
+
+def _load_own(folder: Path) -> BurstVocoder:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        sizes = {key: config[key] for key in ("dim", "intermediate_dim", "num_layers", "mel")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = (
+            f"{folder / 'config.json'}: not the configuration of a vocoder ({type(error).__name__}: {error})"
+        )
+        raise MissingModelError(message) from None
+    state = _read_safetensors(folder / "diffusion_pytorch_model.safetensors")
+    return _build(sizes, state, folder)
+
+
+def _load_vocos(folder: Path) -> BurstVocoder:
+    """The layout of the `vocos` package. Its YAML names classes; they are compared, never imported."""
+    path = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        names = [
+            config[part]["class_path"].rsplit(".", 1)[-1]
+            for part in ("feature_extractor", "backbone", "head")
+        ]
+        front, backbone, head = (
+            config[part]["init_args"] for part in ("feature_extractor", "backbone", "head")
+        )
+        sizes = {key: int(backbone[key]) for key in ("dim", "intermediate_dim", "num_layers")}
+        if names != ["MelSpectrogramFeatures", "VocosBackbone", "ISTFTHead"]:
+            raise MissingModelError(f"{path}: expected a mel Vocos with an inverse STFT head, found {names}")
+        if front.get("padding", "center") != "center" or head.get("padding", "same") != "center":
+            raise MissingModelError(
+                f"{path}: expected centred frames (padding: center) in the front end and the head"
+            )
+        if (head["n_fft"], head["hop_length"]) != (front["n_fft"], front["hop_length"]):
+            raise MissingModelError(f"{path}: n_fft and hop_length differ between the front end and the head")
+        mel = {key: int(front[key]) for key in ("sample_rate", "n_fft", "hop_length", "n_mels")}
+    except (
+        OSError,
+        yaml.YAMLError,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, MissingModelError):
+            raise
+        message = f"{path}: not the configuration of a Vocos vocoder ({type(error).__name__}: {error})"
+        raise MissingModelError(" ".join(message.split())) from None
+    # The package clips the mel magnitude at 1e-7 in its own code, so its files do not say so.
+    sizes["mel"] = MelConfig(**mel, log_floor=1e-7).to_dict()
+    safe = sorted(folder.glob("*.safetensors"))
+    state = _read_safetensors(safe[0]) if safe else _read_pickle(folder / "pytorch_model.bin")
+    state = {key: value for key, value in state.items() if not key.startswith("feature_extractor.")}
+    return _build(sizes, state, folder)
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise MissingModelError(f"{path}: the weights are missing")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise MissingModelError(f"{path}: the weights are damaged or cut short ({error})") from None
+
+
+def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise MissingModelError(f"{path}: the weights are missing")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        message = f"{path}: not plain weights (damaged, or a pickle that could run code), so it is refused"
+        raise MissingModelError(message) from None
+    except (OSError, EOFError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MissingModelError(f"{path}: the weights are damaged or cut short ({reason})") from None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise MissingModelError(f"{path}: expected a dictionary of weights, found {type(state).__name__}")
+    return state
+
+
+def _build(sizes: dict, state: dict[str, torch.Tensor], folder: Path) -> BurstVocoder:
+    try:
+        model = BurstVocoder(**sizes)
+        model.load_state_dict({key: value.float() for key, value in state.items()})
+    except MissingModelError as error:
+        raise MissingModelError(f"{folder}: {error}") from None
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MissingModelError(f"{folder}: the weights do not fit the configuration ({reason})") from None
+    return model
