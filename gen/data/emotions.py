@@ -3,8 +3,8 @@
 Conventions
 -----------
 Names travel in files, indices exist only in tensors. A name is lower-case with underscores
-(`surprise_negative`). `VOCABULARY` is the union of the three corpora, so no corpus loses a label. Two kinds of
-other names are accepted, and each use is reported to the caller so that it can be shown and written down:
+(`surprise_negative`). `VOCABULARY` is the union of the three corpora, so no corpus loses a label. Two kinds
+of other names are accepted, and each use is reported to the caller so that it can be shown and written down:
 
 * a *spelling* is another way to write the same label (`Seduction / Ecstasy` is SONATA's `ecstasy`);
 * a *stand-in* is the closest label of a model that was never trained on the one asked for
@@ -44,7 +44,7 @@ SONATA_25 = (
     "sympathy", "triumph",
 )  # fmt: skip
 
-VOCABULARY = EMOGATOR_30 + ("excitement", "awkwardness", "horror", "surprise", "hype")
+VOCABULARY = (*EMOGATOR_30, "excitement", "awkwardness", "horror", "surprise", "hype")
 
 # Which names a corpus labels; every other name is unknown for its clips, which is not the same as absent.
 LABEL_SETS = {"emogator-30": EMOGATOR_30, "exvo-10": EXVO_10, "sonata-25": SONATA_25}
@@ -93,7 +93,7 @@ class EmotionRequest:
 
 
 def normalise_name(name: str) -> str:
-    """`Surprise (Positive)` -> `surprise_positive`; the canonical spelling, whether or not it is a known name."""
+    """`Surprise (Positive)` -> `surprise_positive`; the canonical spelling, also of an unknown name."""
     plain = re.sub(r"[^a-z]+", "_", name.strip().lower()).strip("_")
     return SPELLINGS.get(plain, plain)
 
@@ -127,7 +127,7 @@ def resolve_name(name: str, known: Iterable[str] = VOCABULARY) -> tuple[dict[str
 
 
 def parse_request(text: str, known: Iterable[str] = VOCABULARY, intensity: float = 1.0) -> EmotionRequest:
-    """Parse `awe` or `awe:0.7,fear:0.3` into a vector over `known`, scaled by `intensity` (0 < intensity <= 1)."""
+    """Parse `awe` or `awe:0.7,fear:0.3` into a vector over `known`, scaled by `intensity` in (0, 1]."""
     if not 0 < intensity <= 1:
         raise InputDataError(f"intensity must be in (0, 1], got {intensity:g}")
     known = tuple(known)

@@ -2,7 +2,8 @@
 
 Paths are relative to a root folder: the `root` named in a `report.json` beside the manifest (written by
 `vocalburst prepare`), else the manifest's own folder. A clip inside a tar shard is `shard.tar::member`.
-An emotion that is not in `labelled` is unknown for the clip; one that is labelled but absent from `emotions` is 0.
+An emotion that is not in `labelled` is unknown for the clip; one that is labelled but absent from `emotions`
+is 0.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class Clip(BaseModel):
         labelled = labelled_names(self.labelled)
         for name in (*labelled, *self.emotions):
             if name not in VOCABULARY:
-                raise ValueError(f"unknown emotion {name!r}; nearest: {', '.join(nearest_names(name, VOCABULARY))}")
+                nearest = ", ".join(nearest_names(name, VOCABULARY))
+                raise ValueError(f"unknown emotion {name!r}; nearest: {nearest}")
         for name, value in self.emotions.items():
             if name not in labelled:
                 raise ValueError(f"emotion {name!r} has a value but is not among the labelled ones")
@@ -95,7 +97,7 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
 
 
 def read_manifest(path: str | Path) -> list[Clip]:
-    """Read and validate every line. Raises InputDataError naming file, line and problem; ids must be unique."""
+    """Read and validate every line. Raises InputDataError naming file, line and problem. Ids are unique."""
     path = Path(path)
     clips: list[Clip] = []
     first_line: dict[str, int] = {}
@@ -113,7 +115,8 @@ def read_manifest(path: str | Path) -> list[Clip]:
         except InputDataError as error:
             raise InputDataError(f"{path}, line {number}: {error}") from None
         if clip.id in first_line:
-            raise InputDataError(f"{path}, line {number}: id {clip.id!r} already stands on line {first_line[clip.id]}")
+            first = first_line[clip.id]
+            raise InputDataError(f"{path}, line {number}: id {clip.id!r} already stands on line {first}")
         first_line[clip.id] = number
         clips.append(clip)
     if not clips:
@@ -132,16 +135,19 @@ def manifest_root(path: str | Path) -> Path:
 
 
 def check_files(path: str | Path, clips: Iterable[Clip]) -> None:
-    """Raise InputDataError naming the first file (or tar shard) of a manifest that is missing, and how many are."""
+    """Raise InputDataError if files (or tar shards) of a manifest are missing: the first, and how many."""
     root = manifest_root(path)
     files = {clip.path.split(TAR_SEPARATOR)[0] for clip in clips}
     missing = sorted(file for file in files if not (root / file).is_file())
     if missing:
-        raise InputDataError(f"{path}: {len(missing)} of {len(files)} files are missing, the first is {root / missing[0]}")
+        first = root / missing[0]
+        raise InputDataError(
+            f"{path}: {len(missing)} of {len(files)} files are missing, the first is {first}"
+        )
 
 
 def iterate_file_bytes(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of every wanted file, each tar shard opened once; the order is by shard, then by place in it."""
+    """(path, bytes) of every wanted file, each tar shard opened once, by shard, then by place in it."""
     by_file: dict[str, set[str]] = {}
     for path in paths:
         file, _, member = path.partition(TAR_SEPARATOR)

@@ -34,7 +34,8 @@ class WaveStore:
     def __init__(self, folder: Path):
         offsets = json.loads((folder / "offsets.json").read_text())
         self.offsets = np.array(offsets, dtype=np.int64)
-        self.samples = np.memmap(folder / "waves.i16", dtype=np.int16, mode="r", shape=(int(self.offsets[-1]),))
+        total = int(self.offsets[-1])
+        self.samples = np.memmap(folder / "waves.i16", dtype=np.int16, mode="r", shape=(total,))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -6,13 +6,13 @@ contributor meant; the other 29 names are labelled absent.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from vocalburst.gen.data.corpora import Candidate
+from vocalburst.gen.data.corpora.splits import hashed_splits
 from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import TAR_SEPARATOR
@@ -22,10 +22,9 @@ NAME = re.compile(r"(?P<speaker>\d{6})-(?P<emotion>\d{2})-(?P<take>\d)\.(?:mp3|o
 
 
 def emogator_splits() -> dict[str, str]:
-    """The `emogator-v1` rule: contributors in the order of SHA-256("emogator-v1:" + id); 214 train, 54 dev, 89 test."""
+    """The `emogator-v1` rule: contributors by SHA-256("emogator-v1:" + id): 214 train, 54 dev, 89 test."""
     ids = [f"{number:06d}" for number in range(1, N_CONTRIBUTORS + 1)]
-    ids.sort(key=lambda speaker: hashlib.sha256(f"emogator-v1:{speaker}".encode()).hexdigest())
-    return {speaker: "train" if rank < 214 else "dev" if rank < 268 else "test" for rank, speaker in enumerate(ids)}
+    return hashed_splits(ids, "emogator-v1", (214, 54, 89))
 
 
 def read_emogator(root: Path) -> Iterator[Candidate]:
@@ -42,7 +41,7 @@ def read_emogator(root: Path) -> Iterator[Candidate]:
             raise InputDataError(f"{shard}: cannot be read as a tar shard ({error})") from None
         paths += [f"{shard.name}{TAR_SEPARATOR}{name}" for name in names]
     if not paths:
-        raise InputDataError(f"{root}: expected EmoGator files NNNNNN-EE-I.mp3 (or .tar shards of them), found none")
+        raise InputDataError(f"{root}: expected files NNNNNN-EE-I.mp3 or .tar shards of them, found none")
     splits = emogator_splits()
     for path in sorted(paths, key=lambda p: p.rsplit("/", 1)[-1]):
         parts = NAME.search(path)
