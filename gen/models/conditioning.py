@@ -1,0 +1,113 @@
+"""What a clip is conditioned on, and its embedding.
+
+Shape letters: B batch, E emotion, S scalar, D width. Every condition has its own null, so that any of them can be
+left out at generation: emotions by a learned null embedding, voice and country by the last row of their table,
+scalars by a learned vector for "not known".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import nn
+
+# Scalars that describe a recording, and the range each is scaled from (to about -1..1). Beyond it is extrapolation.
+SCALARS: dict[str, tuple[float, float]] = {
+    "seconds": (0.0, 4.0),  # length of the clip
+    "active_seconds": (0.0, 4.0),  # its voice-active part
+    "level_db": (-60.0, 0.0),  # level of the voice-active part before it was normalised
+    "age": (0.0, 80.0),  # years
+}
+AUGMENTATIONS = ("pitch", "cropped")  # flags; all zero means an untouched recording
+
+
+@dataclass
+class Condition:
+    """A batch of conditions.
+
+    emotion: [B, E] weights in 0..1 over the model's emotions; emotion_known: [B, E] False where a corpus says
+    nothing. voice, country: [B] table rows, -1 = null. scalars: [B, S] in the order of `SCALARS`, NaN = null.
+    augmentation: [B, A] in the order of `AUGMENTATIONS`.
+    """
+
+    emotion: torch.Tensor
+    emotion_known: torch.Tensor
+    voice: torch.Tensor
+    country: torch.Tensor
+    scalars: torch.Tensor
+    augmentation: torch.Tensor
+
+    def to(self, device: torch.device | str) -> Condition:
+        return Condition(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    def without_emotion(self) -> Condition:
+        """The same condition with the emotion null: the other half of classifier-free guidance."""
+        return replace(self, emotion_known=torch.zeros_like(self.emotion_known))
+
+    def cat(self, other: Condition) -> Condition:
+        """Both batches, one after the other."""
+        return Condition(**{f.name: torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)})
+
+
+def drop_conditions(condition: Condition, p_emotion: float, p_attribute: float) -> Condition:
+    """Put each condition of each sample to its null on its own (per sample, so that guidance learns both sides)."""
+
+    def chance(tensor: torch.Tensor, p: float) -> torch.Tensor:
+        return torch.rand(tensor.shape, device=tensor.device) < p
+
+    batch = condition.voice
+    emotion_gone = chance(batch, p_emotion)[:, None]
+    return replace(
+        condition,
+        emotion_known=condition.emotion_known & ~emotion_gone,
+        voice=batch.masked_fill(chance(batch, p_attribute), -1),
+        country=condition.country.masked_fill(chance(batch, p_attribute), -1),
+        scalars=condition.scalars.masked_fill(chance(condition.scalars, p_attribute), float("nan")),
+    )
+
+
+def sinusoids(values: torch.Tensor, dim: int, max_period: float = 100.0) -> torch.Tensor:
+    """Sine and cosine features [..., dim] of values of order 1 (Vaswani et al. 2017, section 3.5)."""
+    half = dim // 2
+    frequencies = torch.exp(-math.log(max_period) * torch.arange(half, device=values.device) / half) * 2 * math.pi
+    phase = values.float()[..., None] * frequencies
+    return torch.cat([phase.cos(), phase.sin()], dim=-1)
+
+
+class ConditionEmbedding(nn.Module):
+    """Condition -> [B, D]: the sum of one embedding per condition, mixed by a small network."""
+
+    FEATURES = 64  # sinusoids per scalar
+
+    def __init__(self, dim: int, n_emotions: int, n_voices: int, n_countries: int):
+        super().__init__()
+        # One matrix for the weights and one for "is known": an emotion that a corpus does not label is neither 0
+        # nor 1, and the two halves let the network tell "absent" from "not known".
+        self.emotion = nn.Linear(2 * n_emotions, dim)
+        self.emotion_null = nn.Parameter(torch.zeros(dim))
+        self.voice = nn.Embedding(n_voices + 1, dim)
+        self.country = nn.Embedding(n_countries + 1, dim)
+        self.scalar = nn.ModuleDict({name: nn.Linear(self.FEATURES, dim) for name in SCALARS})
+        self.scalar_null = nn.Parameter(torch.zeros(len(SCALARS), dim))
+        self.augmentation = nn.Linear(len(AUGMENTATIONS), dim, bias=False)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        for table in (self.voice, self.country):
+            nn.init.normal_(table.weight, std=0.02)
+        nn.init.zeros_(self.augmentation.weight)
+
+    def forward(self, condition: Condition) -> torch.Tensor:
+        known = condition.emotion_known.float()
+        emotion = self.emotion(torch.cat([condition.emotion * known, known], dim=-1))
+        null = ~condition.emotion_known.any(dim=-1, keepdim=True)
+        total = torch.where(null, self.emotion_null, emotion)
+        for table, rows in ((self.voice, condition.voice), (self.country, condition.country)):
+            total = total + table(torch.where(rows < 0, table.num_embeddings - 1, rows))
+        for index, (name, (low, high)) in enumerate(SCALARS.items()):
+            value = condition.scalars[:, index]
+            unknown = value.isnan()
+            scaled = (value.masked_fill(unknown, low) - low) / (high - low)
+            embedded = self.scalar[name](sinusoids(scaled, self.FEATURES))
+            total = total + torch.where(unknown[:, None], self.scalar_null[index], embedded)
+        return self.mix(total + self.augmentation(condition.augmentation))

@@ -1,0 +1,103 @@
+"""Everything a diffusion run reads: its sources, the names behind its conditions, normaliser and prior."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vocalburst.gen.data.emotions import VOCABULARY, labelled_names
+from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.data.manifest import Clip, check_files, manifest_root, read_manifest
+from vocalburst.gen.data.store import WaveStore
+from vocalburst.gen.dataset import BurstDataset, Source
+from vocalburst.gen.models.normalizer import MelNormalizer
+from vocalburst.gen.models.prior import ClipPrior
+from vocalburst.gen.train_config import TrainConfig
+
+NORMALIZER_CLIPS = 2000  # enough for per-bin statistics to three digits
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    train: BurstDataset
+    dev: BurstDataset
+    emotions: tuple[str, ...]
+    voices: tuple[str, ...]
+    countries: tuple[str, ...]
+    normalizer: MelNormalizer
+    prior: ClipPrior
+
+
+def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
+    """Read the manifests, open (or build) the wave stores, fit the normaliser and collect the prior.
+
+    The model's emotions are those that any train clip labels, in the order of the vocabulary; its voices are the
+    train speakers.
+    """
+    train_sources: list[Source] = []
+    dev_sources: list[Source] = []
+    for section in config.data.manifests:
+        clips = read_manifest(section.path)
+        check_files(section.path, clips)
+        for split, sources in (("train", train_sources), ("dev", dev_sources)):
+            chosen = [clip for clip in clips if clip.split == split]
+            if not chosen:
+                raise InputDataError(f"{section.path}: has no {split} clips; training needs both train and dev")
+            sources.append(Source(chosen, _store(section.path, chosen, config.data.cache, show), section.weight))
+    clips = [clip for source in train_sources for clip in source.clips]
+    known = {name for clip in clips for name in labelled_names(clip.labelled)}
+    emotions = tuple(name for name in VOCABULARY if name in known)
+    if not emotions:
+        raise InputDataError(f"{config.data.manifests[0].path}: no train clip carries an emotion label")
+    voices = tuple(sorted({clip.speaker for clip in clips if clip.speaker}))
+    countries = tuple(sorted({clip.country for clip in clips if clip.country}))
+
+    def dataset(sources: list[Source], **augmentation: float) -> BurstDataset:
+        return BurstDataset(
+            sources, emotions, voices, countries, seed=config.seed, max_seconds=config.data.max_seconds, **augmentation
+        )
+
+    train = dataset(train_sources, p_pitch=config.data.p_pitch, p_crop=config.data.p_crop)
+    return TrainingData(
+        train, dataset(dev_sources), emotions, voices, countries,
+        fit_normalizer(train, config.seed), collect_prior(clips, emotions, voices, config.data.max_seconds),
+    )  # fmt: skip
+
+
+def _store(manifest: str, clips: list[Clip], cache: str, show: bool) -> WaveStore:
+    def progress(items):
+        return tqdm(items, desc=f"decode {manifest}", unit="file", file=sys.stderr, disable=not show)
+
+    return WaveStore.build(manifest_root(manifest), clips, Path(cache), progress)
+
+
+def fit_normalizer(dataset: BurstDataset, seed: int) -> MelNormalizer:
+    """Per-bin statistics over a seeded choice of clips from all sources, as they were recorded."""
+    places = [(s, i) for s, source in enumerate(dataset.sources) for i in range(len(source.clips))]
+    rng = np.random.default_rng([seed, 3])
+    chosen = rng.permutation(len(places))[:NORMALIZER_CLIPS]
+    mels = (dataset.example(dataset.sources[places[k][0]], places[k][1])[0] for k in chosen)
+    return MelNormalizer(dataset.log_mel.config.to_dict()).fit(mels)
+
+
+def collect_prior(
+    clips: list[Clip], emotions: tuple[str, ...], voices: tuple[str, ...], max_seconds: float
+) -> ClipPrior:
+    """One row per train clip and emotion that it carries most of (a tie gives several rows)."""
+    emotion_row = {name: row for row, name in enumerate(emotions)}
+    voice_row = {name: row for row, name in enumerate(voices)}
+    rows = []
+    for clip in clips:
+        strongest = max(clip.emotions.values(), default=0.0)
+        for name, value in clip.emotions.items():
+            if value > 0 and value >= strongest - 1e-6:
+                seconds = min(clip.seconds, max_seconds)
+                row = (seconds, min(clip.active_seconds, seconds), clip.level_db)
+                rows.append((emotion_row[name], voice_row.get(clip.speaker, -1), *row))
+    return ClipPrior.from_rows(np.array(rows, dtype=np.float32))
+
+
