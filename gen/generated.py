@@ -1,0 +1,111 @@
+"""The record of a generated clip: one line of the `manifest.jsonl` that `generate` writes beside its clips.
+
+Read back by `generate --from-manifest`, by a rerun of an interrupted run, and by whatever judges the clips.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.data.manifest import first_problem
+
+
+class GeneratedClip(BaseModel):
+    """One clip: what was asked for, how it was made, what came out. Times in seconds, levels in dBFS.
+
+    `seconds` and everything below it is measured on the file as a listener decodes it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file_name: str = Field(min_length=1)  # relative to the manifest's folder
+    emotion: str  # as asked: `awe`, or `awe+fear` for a mix
+    emotion_vector: dict[str, float]  # as the model got it, intensity included
+    aliases: tuple[str, ...] = ()  # `asked -> meant`, where the model has another name
+    intensity: float = Field(gt=0, le=1)
+    seed: int = Field(ge=0, lt=2**63)  # of this clip alone
+    run_seed: int = Field(ge=0)
+    index: int = Field(ge=0)  # within the emotion
+    steps: int = Field(ge=1)
+    guidance: float
+    scheduler: str
+    voice: int | None  # the one used
+    voice_asked: int | None
+    duration_asked: float | None  # None: drawn from the prior
+    seconds: float = Field(ge=0)
+    active_seconds: float = Field(ge=0)
+    sample_rate: int
+    format: str
+    raw: bool
+    trim: bool
+    peak_db: float | None  # None: digital silence
+    level_db: float | None  # root mean square of the voice-active part
+    loudness_lufs: float | None  # ITU-R BS.1770-4; None: gated to silence
+    mel_file_name: str | None = None
+    mel_sha256: str | None = None
+    checkpoint: str  # hash of the checkpoint's weights and configs
+    vocoder: str  # "checkpoint", or the path or Hub id given by hand
+    device: str
+    package_version: str
+    torch_version: str
+    created_utc: str  # start of the run
+    synthetic: Literal[True] = True
+    license: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")  # of the sound file
+
+    @field_validator("file_name", "mel_file_name")
+    @classmethod
+    def _inside_folder(cls, name: str | None) -> str | None:
+        if name is not None:
+            pure = PurePosixPath(name)
+            if pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name:
+                raise ValueError(f"file name {name!r} leaves the folder of the manifest")
+        return name
+
+    def to_json(self) -> str:
+        return self.model_dump_json()
+
+
+def parse_row(line: str, where: str) -> GeneratedClip:
+    """One line of a manifest; raises InputDataError that starts with `where` (file and line number)."""
+    try:
+        return GeneratedClip.model_validate_json(line)
+    except ValidationError as error:
+        raise InputDataError(f"{where}: not a clip made by generate ({first_problem(error)})") from None
+
+
+def read_generated(path: str | Path) -> Iterator[GeneratedClip]:
+    """The rows of a `manifest.jsonl`, one at a time, so that memory does not grow with the manifest.
+
+    Raises InputDataError naming the file and the line of the first problem.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield parse_row(line, f"{path}, line {number}")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputDataError(f"{path}: cannot be read as a manifest of generated clips ({reason})") from None
+
+
+def csv_line(clip: GeneratedClip | None = None) -> str:
+    """A line of the AudioFolder twin `metadata.csv`, `file_name` first; without a clip the header line."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    if clip is None:
+        writer.writerow(GeneratedClip.model_fields)
+    else:
+        values = clip.model_dump(mode="json").values()
+        writer.writerow(
+            [json.dumps(value) if isinstance(value, (dict, list, bool)) else value for value in values]
+        )
+    return buffer.getvalue()
