@@ -34,6 +34,7 @@ class ModelConfig(Section):
     dim: int = 512  # channels of the ConvNeXt blocks
     intermediate_dim: int = 1536
     num_layers: int = Field(8, ge=1)
+    magnitude_skip: bool = True  # False gives the plain Vocos
 
 
 class DataConfig(Section):

@@ -1,4 +1,4 @@
-"""The vocoder: from a log-mel spectrogram to one complex spectrum per frame, then an inverse STFT to the wave.
+"""The vocoder: from a log-mel spectrogram to one complex spectrum per frame, then an inverse STFT to a wave.
 
 Vocos (Siuzdak 2024, "Vocos: Closing the gap between time-domain and Fourier-based neural vocoders"): backbone
 and head come from the `vocos` package. Shape letters: B batch, M mel bin, T mel frame, H hidden channel.
@@ -16,7 +16,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 
 from vocalburst.gen.data.errors import MissingModelError
-from vocalburst.gen.data.mel import MelConfig
+from vocalburst.gen.data.mel import LogMel, MelConfig
 
 # A frame whose every bin lies within this of the log floor is digital silence (the floor is -140 dB).
 SILENCE_MARGIN = 0.1
@@ -27,6 +27,9 @@ class BurstVocoder(ModelMixin, ConfigMixin):
 
     dim, intermediate_dim, num_layers: channels, inner channels and number of the ConvNeXt blocks.
     mel: `MelConfig.to_dict()` of the front end the weights were trained for; None takes the default one.
+    magnitude_skip: let the network predict a factor on the magnitude that the mel itself suggests. The layer
+    norm behind the first convolution takes the level away, and learning to restore it exactly costs a plain
+    Vocos (False, as in the public weights) many steps.
     """
 
     @register_to_config
@@ -36,6 +39,7 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         intermediate_dim: int = 1536,
         num_layers: int = 8,
         mel: dict | None = None,
+        magnitude_skip: bool = False,
     ):
         super().__init__()
         # Here, not above: vocos imports encodec, which takes seconds.
@@ -46,6 +50,10 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         front = self.mel_config
         self.backbone = VocosBackbone(front.n_mels, dim, intermediate_dim, num_layers)
         self.head = ISTFTHead(dim, front.n_fft, front.hop_length, padding="center")
+        # The package's own ceiling would clip loud tones: a full-scale sine reads n_fft / 4.
+        self.max_magnitude = front.n_fft / 2 if magnitude_skip else 1e2
+        if magnitude_skip:
+            self.register_buffer("spread", spread_matrix(front))
 
     @property
     def mel_config(self) -> MelConfig:
@@ -66,8 +74,26 @@ class BurstVocoder(ModelMixin, ConfigMixin):
             output = self.head.out(hidden.to(self.head.out.weight.dtype)).float().transpose(1, 2)
             log_magnitude, phase = output.chunk(2, dim=1)
             audible = (mel > self.mel_config.floor + SILENCE_MARGIN).any(dim=1, keepdim=True)
-            magnitude = log_magnitude.exp().clamp(max=1e2) * audible
+            if self.config.magnitude_skip:
+                log_magnitude = log_magnitude + (self.spread.float() @ mel.float().exp()).log()
+            magnitude = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
             return self.head.istft(torch.polar(magnitude, phase))
+
+
+def spread_matrix(config: MelConfig) -> torch.Tensor:
+    """[F, M], nonnegative: spreads each mel bin evenly under its filter; F = n_fft // 2 + 1.
+
+    Where the STFT magnitude is flat, `matrix @ mel magnitude` gives it back. Bins that no filter
+    covers take the nearest one.
+    """
+    filters = LogMel(config).spectrogram.mel_scale.fb  # [F, M]
+    weight = filters.clone()
+    peaks = torch.where(
+        filters.sum(0) > 0, filters.argmax(0), -config.n_fft
+    )  # [M], bin of each filter's peak
+    for bin_number in (filters.sum(1) == 0).nonzero()[:, 0].tolist():
+        weight[bin_number, (peaks - bin_number).abs().argmin()] = 1.0
+    return weight / weight.sum(1, keepdim=True) / filters.sum(0).clamp(min=1e-8)
 
 
 def load_vocoder(path_or_hub_id: str | Path, expected: MelConfig) -> BurstVocoder:
@@ -116,7 +142,8 @@ def _local_folder(path_or_hub_id: str) -> Path:
 def _load_own(folder: Path) -> BurstVocoder:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        sizes = {key: config[key] for key in ("dim", "intermediate_dim", "num_layers", "mel")}
+        names = ("dim", "intermediate_dim", "num_layers", "mel", "magnitude_skip")
+        sizes = {name: config[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = (
             f"{folder / 'config.json'}: not the configuration of a vocoder ({type(error).__name__}: {error})"
