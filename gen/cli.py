@@ -17,9 +17,16 @@ COMMANDS = {
     "generate": ("vocalburst.gen.generate", "make clips with a trained checkpoint"),
     "train": ("vocalburst.gen.train", "train the diffusion model"),
     "train-vocoder": ("vocalburst.gen.train_vocoder", "train the vocoder"),
-    "copy-synthesis": ("vocalburst.gen.copy_synthesis", "judge a vocoder: real mel -> wave, against Griffin-Lim"),
+    "export": ("vocalburst.gen.export", "trained run + vocoder -> checkpoint folder"),
+    "copy-synthesis": (
+        "vocalburst.gen.copy_synthesis",
+        "judge a vocoder: real mel -> wave, against Griffin-Lim",
+    ),
     "benchmark": ("vocalburst.gen.benchmark", "seconds per clip and where they go"),
-    "recognise": ("vocalburst.eval.recognise", "how often clips are recognised as the emotion they were made for"),
+    "recognise": (
+        "vocalburst.eval.recognise",
+        "how often clips are recognised as the emotion they were made for",
+    ),
 }
 
 

@@ -23,44 +23,50 @@ from vocalburst.gen.models.conditioning import Condition
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def _euler(steps: int, shift: float) -> SchedulerMixin:
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
-    # From pure noise down to 1 / steps: the default ends at 0.001 and wastes the last call on an invisible step.
-    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps))
-    return scheduler
+def _euler(shift: float) -> SchedulerMixin:
+    return FlowMatchEulerDiscreteScheduler(shift=shift)
 
 
-def _heun(steps: int, shift: float) -> SchedulerMixin:
-    scheduler = FlowMatchHeunDiscreteScheduler(shift=shift)
-    scheduler.set_timesteps(steps)
-    return scheduler
+def _heun(shift: float) -> SchedulerMixin:
+    return FlowMatchHeunDiscreteScheduler(shift=shift)
 
 
-def _dpmpp(steps: int, shift: float) -> SchedulerMixin:
-    scheduler = DPMSolverMultistepScheduler(
+def _dpmpp(shift: float) -> SchedulerMixin:
+    return DPMSolverMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift, final_sigmas_type="zero"
     )
-    scheduler.set_timesteps(steps)
-    return scheduler
 
 
-# name -> builder (steps, shift). Network calls: euler and dpm++ one a step, heun two (one in its last).
-SCHEDULERS: dict[str, Callable[[int, float], SchedulerMixin]] = {"euler": _euler, "heun": _heun, "dpm++": _dpmpp}
+# Network calls: euler and dpm++ one a step, heun two (one in its last). shift > 1 spends more of the steps at high
+# noise (Esser et al. 2024, Eq. 23).
+SCHEDULERS: dict[str, Callable[[float], SchedulerMixin]] = {"euler": _euler, "heun": _heun, "dpm++": _dpmpp}
 
 
-def sample(denoiser: Denoiser, noise: torch.Tensor, scheduler: str, steps: int, shift: float = 1.0) -> torch.Tensor:
-    """Solve the flow from noise [B, M, T] (standard deviation 1) to x [B, M, T].
+def build_scheduler(name: str, shift: float = 1.0) -> SchedulerMixin:
+    """A stock diffusers scheduler by its short name."""
+    if name not in SCHEDULERS:
+        raise ValueError(f"unknown scheduler {name!r}; known: {', '.join(SCHEDULERS)}")
+    return SCHEDULERS[name](shift)
 
-    shift > 1 spends more of the steps at high noise (Esser et al. 2024, Eq. 23).
+
+def sample(denoiser: Denoiser, noise: torch.Tensor, scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
+    """Solve the flow from noise [B, M, T] (standard deviation 1) to x [B, M, T] in `steps` solver steps.
+
+    scheduler: any diffusers scheduler with flow sigmas and velocity predictions; it is copied, not changed.
     """
-    if scheduler not in SCHEDULERS:
-        raise ValueError(f"unknown scheduler {scheduler!r}; known: {', '.join(SCHEDULERS)}")
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    solver = SCHEDULERS[scheduler](steps, shift)
+    solver = type(scheduler).from_config(scheduler.config)
+    if isinstance(solver, FlowMatchEulerDiscreteScheduler):
+        # From pure noise down to 1 / steps: the default ends at 0.001 and wastes the last call.
+        solver.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps))
+    else:
+        solver.set_timesteps(steps)
     x = noise
     for index, timestep in enumerate(solver.timesteps):
-        sigma = solver.sigmas[index].to(x)  # not timestep / 1000, which some schedulers round to whole numbers
+        sigma = solver.sigmas[index].to(
+            x
+        )  # not timestep / 1000, which some schedulers round to whole numbers
         v = velocity(x, denoiser(x, sigma.expand(x.shape[0])), sigma)
         x = solver.step(v, timestep, x, return_dict=False)[0]
     return x

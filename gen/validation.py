@@ -15,7 +15,7 @@ from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.models.vocoder import load_vocoder
 from vocalburst.gen.pictures import save_mels
-from vocalburst.gen.sampling import guided, sample
+from vocalburst.gen.sampling import build_scheduler, guided, sample
 from vocalburst.gen.train_config import NoiseSection, ValidationSection
 from vocalburst.gen.training_data import TrainingData
 
@@ -76,7 +76,12 @@ def write_samples(
         assert condition.scalars.shape[1] == len(SCALARS)
         frames = mel_config.n_frames(round(drawn.seconds * mel_config.sample_rate))
         noise = torch.randn(1, mel_config.n_mels, frames, generator=torch.Generator().manual_seed(seed))
-        x = sample(guided(model, condition, settings.guidance), noise.to(device), "euler", settings.steps)
+        x = sample(
+            guided(model, condition, settings.guidance),
+            noise.to(device),
+            build_scheduler("euler"),
+            settings.steps,
+        )
         mels.append(normalizer.denormalize(x)[0].cpu())
     real = [_first_real(data.dev, name) for name in names]
     folder.mkdir(parents=True, exist_ok=True)

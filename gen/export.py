@@ -1,0 +1,71 @@
+"""Put a trained denoiser and a trained vocoder together into a checkpoint folder (`checkpoint.py` says what is in it).
+
+vocalburst export --run runs/laptop --vocoder runs/vocoder/export --out checkpoints/mine
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from vocalburst.gen.cli import run
+
+
+def export(
+    run_folder: Path, vocoder: Path, out: Path, guide: Path | None = None, settings: dict | None = None
+) -> str:
+    """Write the checkpoint, weights in float16; returns its content hash.
+
+    run_folder: output of `vocalburst train` (its `model/` is read). guide: a folder of its `snapshots/`.
+    settings: changes to `pipeline.GENERATION_DEFAULTS`. A model card that is already in `out` stays.
+    """
+    from vocalburst.gen.checkpoint import content_hash, load_part
+    from vocalburst.gen.models.normalizer import MelNormalizer
+    from vocalburst.gen.models.prior import ClipPrior
+    from vocalburst.gen.models.transformer import BurstTransformer
+    from vocalburst.gen.models.vocoder import load_vocoder
+    from vocalburst.gen.pipeline import GENERATION_DEFAULTS, BurstPipeline
+    from vocalburst.gen.run_folder import written_whole
+    from vocalburst.gen.sampling import build_scheduler
+
+    model = run_folder / "model"
+    normalizer = load_part(MelNormalizer, model / "normalizer")
+    defaults = {**GENERATION_DEFAULTS, **(settings or {})}
+    pipeline = BurstPipeline(
+        load_part(BurstTransformer, model / "transformer").half(),
+        normalizer,
+        load_part(ClipPrior, model / "prior"),
+        load_vocoder(vocoder, normalizer.mel_config).half(),
+        build_scheduler(defaults["scheduler"], defaults["shift"]),
+        None if guide is None else load_part(BurstTransformer, guide / "transformer").half(),
+    )
+    pipeline.defaults = defaults
+    with written_whole(out) as part:
+        pipeline.save_pretrained(part)
+        if (out / "README.md").exists():
+            shutil.copy(out / "README.md", part / "README.md")
+    return content_hash(out)
+
+
+def main() -> None:
+    """Entry point of `vocalburst export`."""
+    parser = argparse.ArgumentParser(description="Make a checkpoint folder of a trained run and a vocoder.")
+    parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
+    parser.add_argument("--vocoder", type=Path, required=True, help="folder of a vocoder")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+    parser.add_argument("--guide", type=Path, help="snapshot folder of the run, for autoguidance")
+    parser.add_argument(
+        "--settings", type=json.loads, default={}, help="defaults to change: '{\"steps\": 12}'"
+    )
+    arguments = parser.parse_args()
+
+    def command() -> None:
+        print(export(arguments.run, arguments.vocoder, arguments.out, arguments.guide, arguments.settings))
+
+    raise SystemExit(run(command))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,321 @@
+"""Emotion in, vocal burst out: the diffusers pipeline behind `generate`.
+
+    from vocalburst.gen import load_generator
+    pipeline = load_generator()
+    wave = pipeline("awe:0.7,fear:0.3", seed=7).audios[0]
+
+Shape letters: B batch, M mel bin, T mel frame, L wave sample.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin
+
+from vocalburst.gen.checkpoint import content_hash, load_part, locate_checkpoint, read_json
+from vocalburst.gen.data.audio import SAMPLE_RATE, write_file
+from vocalburst.gen.data.emotions import parse_request
+from vocalburst.gen.data.errors import InputDataError, MissingModelError
+from vocalburst.gen.data.mel import MelConfig
+from vocalburst.gen.models.conditioning import AUGMENTATIONS, Condition
+from vocalburst.gen.models.normalizer import MelNormalizer
+from vocalburst.gen.models.prior import Attributes, ClipPrior
+from vocalburst.gen.models.transformer import BurstTransformer
+from vocalburst.gen.models.vocoder import BurstVocoder, load_vocoder
+from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, guided, sample
+
+ROWS = 32  # clips per network call on an accelerator, always: another batch shape could change the bytes
+MARGIN = 0.1  # seconds that a clip of an asked-for duration is longer than its voice-active part
+SHORTEST = 0.2  # seconds
+
+GENERATION_DEFAULTS = {
+    "steps": 16,
+    "guidance": 1.5,
+    "guidance_interval": [0.0, 1.0],  # of sigma
+    "guidance_by": "emotion",  # "emotion": classifier-free; "guide": autoguidance by the folder guide/
+    "scheduler": "euler",
+    "shift": 1.0,
+    "license": "Apache-2.0",
+}
+
+
+@dataclass(frozen=True)
+class BurstSpec:
+    """Everything that decides the sound of one clip.
+
+    vector: emotion -> weight in (0, 1]. seed: of this clip alone. voice: None draws one from the prior.
+    duration: seconds of the voice-active part; None draws length and duration from the prior.
+    """
+
+    vector: dict[str, float]
+    seed: int
+    steps: int = GENERATION_DEFAULTS["steps"]
+    guidance: float = GENERATION_DEFAULTS["guidance"]
+    scheduler: str = GENERATION_DEFAULTS["scheduler"]
+    voice: int | None = None
+    duration: float | None = None
+
+
+@dataclass(frozen=True)
+class Burst:
+    """wave [L] float32 at `audio.SAMPLE_RATE`; mel [M, T]; voice and duration (seconds) that were asked or drawn."""
+
+    wave: np.ndarray
+    mel: np.ndarray
+    voice: int
+    duration: float
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: how many threads share a matrix product can change its last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class BurstPipeline(DiffusionPipeline):
+    """Parts and the order they are called in. Build with `from_pretrained` or `load_generator`."""
+
+    model_cpu_offload_seq = "transformer->vocoder"
+    _optional_components = ["guide"]
+
+    def __init__(
+        self,
+        transformer: BurstTransformer,
+        normalizer: MelNormalizer,
+        prior: ClipPrior,
+        vocoder: BurstVocoder,
+        scheduler: SchedulerMixin,
+        guide: BurstTransformer | None = None,
+    ):
+        super().__init__()
+        self.register_modules(
+            transformer=transformer, normalizer=normalizer, prior=prior, vocoder=vocoder, scheduler=scheduler,
+            guide=guide,
+        )  # fmt: skip
+        self.defaults = dict(GENERATION_DEFAULTS)
+        self.content_hash = ""
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Names the checkpoint was trained on."""
+        return tuple(self.transformer.config.emotions)
+
+    @property
+    def n_voices(self) -> int:
+        return len(self.transformer.config.voices or ())
+
+    @property
+    def license(self) -> str:
+        return self.defaults["license"]
+
+    @property
+    def mel_config(self) -> MelConfig:
+        return self.normalizer.mel_config
+
+    @property
+    def durations(self) -> tuple[float, float]:
+        """Shortest and longest voice-active seconds that can be asked for: up to the longest training clip."""
+        return SHORTEST, float(self.prior.rows[:, 2].max())
+
+    @classmethod
+    def from_pretrained(cls, checkpoint: str | Path | None = None, *, vocoder: str | Path | None = None, **_):
+        """Load a checkpoint folder or hub id; None is the one that ships. Raises MissingModelError.
+
+        vocoder: folder or hub id of another one, such as `charactr/vocos-mel-24khz`.
+        """
+        folder = locate_checkpoint(checkpoint)
+        index = read_json(folder / "model_index.json")
+        normalizer = load_part(MelNormalizer, folder / "normalizer")
+        guide = load_part(BurstTransformer, folder / "guide") if (folder / "guide").is_dir() else None
+        import diffusers
+
+        settings = {**GENERATION_DEFAULTS, **read_json(folder / "generation.json")}
+        scheduler_name = (index.get("scheduler") or [None, ""])[1]
+        scheduler_class = getattr(diffusers, str(scheduler_name), None)
+        if not (isinstance(scheduler_class, type) and issubclass(scheduler_class, SchedulerMixin)):
+            raise MissingModelError(
+                f"{folder / 'model_index.json'}: {scheduler_name!r} is not a diffusers scheduler"
+            )
+        pipeline = cls(
+            load_part(BurstTransformer, folder / "transformer"),
+            normalizer,
+            load_part(ClipPrior, folder / "prior"),
+            load_vocoder(vocoder or folder / "vocoder", normalizer.mel_config),
+            scheduler_class.from_config(read_json(folder / "scheduler" / "scheduler_config.json")),
+            guide,
+        )
+        if normalizer.mel_config.sample_rate != SAMPLE_RATE:
+            raise MissingModelError(
+                f"{folder}: made for {normalizer.mel_config.sample_rate} Hz, this package works at {SAMPLE_RATE} Hz"
+            )
+        pipeline.defaults = settings
+        pipeline.content_hash = content_hash(folder)
+        return pipeline
+
+    def save_pretrained(self, save_directory: str | Path, **options) -> None:
+        """Write the folder that `from_pretrained` reads (safetensors only)."""
+        super().save_pretrained(save_directory, safe_serialization=True, **options)
+        write_file(
+            Path(save_directory) / "generation.json", (json.dumps(self.defaults, indent=2) + "\n").encode()
+        )
+
+    def attributes(self, spec: BurstSpec) -> Attributes:
+        """What the prior draws for a spec, with what was asked for in its place."""
+        rng = np.random.default_rng([spec.seed, 1])
+        weights = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
+        drawn = self.prior.draw(weights, spec.voice, spec.duration, rng)
+        if spec.duration is None:
+            return drawn
+        return Attributes(spec.duration + MARGIN, spec.duration, drawn.level_db, drawn.voice)
+
+    def check(self, spec: BurstSpec) -> None:
+        """Raise InputDataError for a spec that this checkpoint cannot answer."""
+        unknown = [name for name in spec.vector if name not in self.emotions]
+        if not spec.vector or unknown:
+            raise InputDataError(f"expected emotions of this checkpoint, got {unknown or 'none'}")
+        if spec.voice is not None and not 0 <= spec.voice < self.n_voices:
+            raise InputDataError(
+                f"voice {spec.voice}: this checkpoint has the voices 0 to {self.n_voices - 1}"
+            )
+        if spec.duration is not None and not self.durations[0] <= spec.duration <= self.durations[1]:
+            raise InputDataError(
+                f"duration {spec.duration:g} s: this checkpoint makes {self.durations[0]:g} to {self.durations[1]:.2f} s"
+            )
+        if spec.scheduler not in SCHEDULERS:
+            raise InputDataError(f"unknown scheduler {spec.scheduler!r}; known: {', '.join(SCHEDULERS)}")
+        if spec.steps < 1:
+            raise InputDataError(f"steps must be at least 1, got {spec.steps}")
+
+    def condition(self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes]) -> Condition:
+        """The condition of a batch. A clip of an asked-for duration is one that was cut to its voice-active part."""
+        emotion = torch.tensor([[spec.vector.get(name, 0.0) for name in self.emotions] for spec in specs])
+        asked = [spec.duration is not None for spec in specs]
+        cropped = AUGMENTATIONS.index("cropped")
+        augmentation = torch.zeros(len(specs), len(AUGMENTATIONS))
+        augmentation[:, cropped] = torch.tensor(asked, dtype=torch.float32)
+        return Condition(
+            emotion=emotion,
+            emotion_known=torch.ones_like(emotion, dtype=torch.bool),
+            voice=torch.tensor([row.voice for row in drawn]),
+            country=torch.full((len(specs),), -1),
+            scalars=torch.tensor(
+                [[row.seconds, row.active_seconds, row.level_db, float("nan")] for row in drawn]
+            ),
+            augmentation=augmentation,
+        )
+
+    def noise(self, spec: BurstSpec, frames: int) -> torch.Tensor:
+        """[M, T] of the clip's own generator, always made on the CPU."""
+        generator = torch.Generator().manual_seed(spec.seed)
+        return torch.randn(self.mel_config.n_mels, frames, generator=generator)
+
+    @torch.inference_mode()
+    def synthesise(self, specs: Sequence[BurstSpec]) -> list[Burst]:
+        """One burst per spec, in order; raw model output, not post-processed.
+
+        On the CPU every clip is computed alone on one thread, elsewhere in batches of one fixed shape: the bytes of a
+        clip never depend on what else is made beside it.
+        """
+        for spec in specs:
+            self.check(spec)
+        if self.device.type == "cpu":
+            with one_thread():
+                return [burst for spec in specs for burst in self._synthesise_rows([spec], None)]
+        longest = self.mel_config.n_frames(round((self.durations[1] + MARGIN) * SAMPLE_RATE))
+        bursts: list[Burst] = []
+        for first in range(0, len(specs), ROWS):
+            rows = list(specs[first : first + ROWS])
+            bursts += self._synthesise_rows(rows + rows[:1] * (ROWS - len(rows)), longest)[: len(rows)]
+        return bursts
+
+    def _synthesise_rows(self, specs: Sequence[BurstSpec], frames: int | None) -> list[Burst]:
+        """A batch in one go, padded to `frames` mel frames (None: the clips have one length and need no padding).
+
+        The rows must share steps, guidance and scheduler with the first.
+        """
+        drawn = [self.attributes(spec) for spec in specs]
+        lengths = [self.mel_config.n_frames(round(row.seconds * SAMPLE_RATE)) for row in drawn]
+        padded = frames or max(lengths)
+        noise = torch.zeros(len(specs), self.mel_config.n_mels, padded)
+        mask = torch.zeros(len(specs), padded, dtype=torch.bool)
+        for row, (spec, length) in enumerate(zip(specs, lengths, strict=True)):
+            noise[row, :, :length] = self.noise(spec, length)
+            mask[row, :length] = True
+        device, first = self.device, specs[0]
+        denoiser = guided(
+            self.transformer,
+            self.condition(specs, drawn).to(device),
+            first.guidance,
+            mask=mask.to(device) if frames else None,
+            guide=self.guide if self.defaults["guidance_by"] == "guide" else None,
+            interval=tuple(self.defaults["guidance_interval"]),
+        )
+        scheduler = self.scheduler
+        if first.scheduler != self.defaults["scheduler"]:
+            scheduler = build_scheduler(first.scheduler, self.defaults["shift"])
+        mels = self.normalizer.denormalize(sample(denoiser, noise.to(device), scheduler, first.steps))
+        bursts = []
+        for row, length in enumerate(lengths):
+            mel = mels[row, :, :length]
+            gain = 10 ** ((drawn[row].level_db - self.normalizer.config.level_db) / 20)
+            wave = self.vocoder(mel[None])[0] * gain
+            bursts.append(
+                Burst(
+                    wave.float().cpu().numpy(), mel.cpu().numpy(), drawn[row].voice, drawn[row].active_seconds
+                )
+            )
+        return bursts
+
+    def __call__(
+        self,
+        emotion: str,
+        *,
+        num_waveforms_per_prompt: int = 1,
+        intensity: float = 1.0,
+        seed: int = 0,
+        voice: int | None = None,
+        duration: float | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        scheduler: str | None = None,
+        return_dict: bool = True,
+    ) -> AudioPipelineOutput | tuple[list[np.ndarray]]:
+        """Bursts of one request (`awe`, or `awe:0.7,fear:0.3`) with the seeds seed, seed + 1, ...
+
+        Returns AudioPipelineOutput whose `audios` is a list of float32 waves [L] at `audio.SAMPLE_RATE`.
+        """
+        vector = parse_request(emotion, self.emotions, intensity).vector
+        asked = {"steps": num_inference_steps, "guidance": guidance_scale, "scheduler": scheduler}
+        settings = {key: self.defaults[key] if value is None else value for key, value in asked.items()}
+        specs = [
+            BurstSpec(vector, seed + index, voice=voice, duration=duration, **settings)
+            for index in range(num_waveforms_per_prompt)
+        ]
+        audios = [burst.wave for burst in self.synthesise(specs)]
+        return AudioPipelineOutput(audios=audios) if return_dict else (audios,)
+
+
+def load_generator(
+    checkpoint: str | Path | None = None, *, device: str = "cpu", vocoder: str | Path | None = None
+) -> BurstPipeline:
+    """The pipeline of a checkpoint (None: the one that ships) on a device."""
+    return BurstPipeline.from_pretrained(checkpoint, vocoder=vocoder).to(device)
+
+
+def generate_bursts(
+    emotion: str, n: int = 1, *, checkpoint: str | Path | None = None, **options
+) -> list[np.ndarray]:
+    """Waves [L] of n bursts; options as in `BurstPipeline.__call__`."""
+    return load_generator(checkpoint)(emotion, num_waveforms_per_prompt=n, **options).audios
