@@ -99,7 +99,9 @@ class BurstDataset(Dataset):
         parts = []
         for index, (source, count) in enumerate(zip(self.sources, np.diff(ends, prepend=0), strict=True)):
             rounds = -(-int(count) // len(source.clips))
-            order = np.concatenate([rng.permutation(len(source.clips)) for _ in range(rounds)] or [[]])[:count]
+            order = np.concatenate([rng.permutation(len(source.clips)) for _ in range(rounds)] or [[]])[
+                :count
+            ]
             parts.append(np.stack([np.full(count, index), order.astype(np.int64)], axis=1))
         return rng.permutation(np.concatenate(parts))
 
@@ -119,7 +121,9 @@ class BurstDataset(Dataset):
         if rng is not None and rng.random() < self.p_pitch:
             shift = rng.uniform(-1, 1)
             augmentation["pitch"] = shift
-            wave = soxr.resample(wave, SAMPLE_RATE * (1 + self.max_pitch * shift), SAMPLE_RATE).astype(np.float32)
+            wave = soxr.resample(wave, SAMPLE_RATE * (1 + self.max_pitch * shift), SAMPLE_RATE).astype(
+                np.float32
+            )
         if rng is not None and rng.random() < self.p_crop:
             augmentation["cropped"] = 1.0
             first, last = active_span(wave)
@@ -165,7 +169,13 @@ class DrawSampler(Sampler[list[int]]):
     """Batches of draws from `start` on: each rank takes its own slice of every global batch."""
 
     def __init__(self, start: int, stop: int, batch_size: int, rank: int = 0, n_ranks: int = 1):
-        self.start, self.stop, self.batch_size, self.rank, self.n_ranks = start, stop, batch_size, rank, n_ranks
+        self.start, self.stop, self.batch_size, self.rank, self.n_ranks = (
+            start,
+            stop,
+            batch_size,
+            rank,
+            n_ranks,
+        )
 
     def __len__(self) -> int:
         return -(-(self.stop - self.start) // (self.batch_size * self.n_ranks))

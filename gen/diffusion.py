@@ -30,7 +30,9 @@ def velocity(x_noisy: torch.Tensor, x_clean: torch.Tensor, sigma: torch.Tensor) 
     return (x_noisy - x_clean) / torch.as_tensor(sigma, device=x_noisy.device).reshape(-1, 1, 1)
 
 
-def velocity_loss(x_clean: torch.Tensor, x: torch.Tensor, sigma: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def velocity_loss(
+    x_clean: torch.Tensor, x: torch.Tensor, sigma: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
     """Mean squared velocity error over the frames where mask [B, T] is True.
 
     The velocity error of an x-prediction is its error over sigma, so noise cancels out of the formula.

@@ -112,7 +112,10 @@ class Trainer:
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
             factor = learning_rate_factor(
-                self.progress.seen, self.config.samples.total, self.config.samples.warmup, self.config.samples.decay
+                self.progress.seen,
+                self.config.samples.total,
+                self.config.samples.warmup,
+                self.config.samples.decay,
             )
             for optimizer, rates in zip(self.optimizers, self.peak_rates, strict=True):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -149,7 +152,9 @@ class Trainer:
         """Loss of the averaged weights on fixed dev clips, sample mels and waves. Leaves the random states alone."""
         if self.accelerator.is_main_process:
             with torch.random.fork_rng(), self.averaged_weights() as model, torch.no_grad():
-                loss = validation_loss(model, self.data.dev, self.normalizer, self.config.noise, self.config.validation)
+                loss = validation_loss(
+                    model, self.data.dev, self.normalizer, self.config.noise, self.config.validation
+                )
                 self.log.write(seen=self.progress.seen, validation_loss=loss)
                 folder = self.folder / "samples" / f"{self.progress.seen:09d}"
                 write_samples(folder, model, self.data, self.normalizer, self.config.validation)
@@ -191,7 +196,9 @@ def due(every: int, before: int, after: int) -> bool:
     return every > 0 and before // every < after // every
 
 
-def training_batches(dataset: BurstDataset, config: TrainConfig, accelerator: Accelerator, seen: int) -> DataLoader:
+def training_batches(
+    dataset: BurstDataset, config: TrainConfig, accelerator: Accelerator, seen: int
+) -> DataLoader:
     """Batches of this process from sample `seen` to the end of the run."""
     sampler = DrawSampler(
         seen, config.samples.total, config.batch_size, accelerator.process_index, accelerator.num_processes
@@ -212,7 +219,9 @@ def train(config: TrainConfig, resume: str | None = None) -> Path:
     folder = Path(config.output)
     checkpoint = latest_checkpoint(folder / "checkpoints") if resume == "latest" else resume and Path(resume)
     if checkpoint is None and any((folder / "checkpoints").glob("*")):
-        raise InputDataError(f"{folder} already holds a run; pass --resume latest to continue it or choose another output")
+        raise InputDataError(
+            f"{folder} already holds a run; pass --resume latest to continue it or choose another output"
+        )
     if resume not in (None, "latest") and not Path(resume).is_dir():
         raise InputDataError(f"{resume}: no such checkpoint folder")
     with accelerator.main_process_first():

@@ -46,8 +46,12 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
         for split, sources in (("train", train_sources), ("dev", dev_sources)):
             chosen = [clip for clip in clips if clip.split == split]
             if not chosen:
-                raise InputDataError(f"{section.path}: has no {split} clips; training needs both train and dev")
-            sources.append(Source(chosen, _store(section.path, chosen, config.data.cache, show), section.weight))
+                raise InputDataError(
+                    f"{section.path}: has no {split} clips; training needs both train and dev"
+                )
+            sources.append(
+                Source(chosen, _store(section.path, chosen, config.data.cache, show), section.weight)
+            )
     clips = [clip for source in train_sources for clip in source.clips]
     known = {name for clip in clips for name in labelled_names(clip.labelled)}
     emotions = tuple(name for name in VOCABULARY if name in known)
@@ -58,7 +62,13 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
 
     def dataset(sources: list[Source], **augmentation: float) -> BurstDataset:
         return BurstDataset(
-            sources, emotions, voices, countries, seed=config.seed, max_seconds=config.data.max_seconds, **augmentation
+            sources,
+            emotions,
+            voices,
+            countries,
+            seed=config.seed,
+            max_seconds=config.data.max_seconds,
+            **augmentation,
         )
 
     train = dataset(train_sources, p_pitch=config.data.p_pitch, p_crop=config.data.p_crop)
@@ -99,5 +109,3 @@ def collect_prior(
                 row = (seconds, min(clip.active_seconds, seconds), clip.level_db)
                 rows.append((emotion_row[name], voice_row.get(clip.speaker, -1), *row))
     return ClipPrior.from_rows(np.array(rows, dtype=np.float32))
-
-

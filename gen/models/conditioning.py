@@ -48,7 +48,9 @@ class Condition:
 
     def cat(self, other: Condition) -> Condition:
         """Both batches, one after the other."""
-        return Condition(**{f.name: torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)})
+        return Condition(
+            **{f.name: torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)}
+        )
 
 
 def drop_conditions(condition: Condition, p_emotion: float, p_attribute: float) -> Condition:
@@ -71,7 +73,9 @@ def drop_conditions(condition: Condition, p_emotion: float, p_attribute: float) 
 def sinusoids(values: torch.Tensor, dim: int, max_period: float = 100.0) -> torch.Tensor:
     """Sine and cosine features [..., dim] of values of order 1 (Vaswani et al. 2017, section 3.5)."""
     half = dim // 2
-    frequencies = torch.exp(-math.log(max_period) * torch.arange(half, device=values.device) / half) * 2 * math.pi
+    frequencies = (
+        torch.exp(-math.log(max_period) * torch.arange(half, device=values.device) / half) * 2 * math.pi
+    )
     phase = values.float()[..., None] * frequencies
     return torch.cat([phase.cos(), phase.sin()], dim=-1)
 

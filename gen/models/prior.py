@@ -40,7 +40,11 @@ class ClipPrior(ModelMixin, ConfigMixin):
         return prior
 
     def draw(
-        self, weights: Mapping[int, float], voice: int | None, active_seconds: float | None, rng: np.random.Generator
+        self,
+        weights: Mapping[int, float],
+        voice: int | None,
+        active_seconds: float | None,
+        rng: np.random.Generator,
     ) -> Attributes:
         """One row: its emotion drawn by `weights` (index -> weight), of `voice` if one is asked for.
 
@@ -60,4 +64,6 @@ class ClipPrior(ModelMixin, ConfigMixin):
         if active_seconds is not None:
             rows = rows[np.argsort(np.abs(rows[:, 3] - active_seconds), kind="stable")[:16]]
         row = rows[int(rng.integers(len(rows)))]
-        return Attributes(float(row[2]), float(row[3]), float(row[4]), int(row[1]) if voice is None else voice)
+        return Attributes(
+            float(row[2]), float(row[3]), float(row[4]), int(row[1]) if voice is None else voice
+        )

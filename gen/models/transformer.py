@@ -52,8 +52,12 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, h: torch.Tensor, condition: torch.Tensor, positions, mask: torch.Tensor | None) -> torch.Tensor:
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition)[:, None].chunk(6, dim=-1)
+    def forward(
+        self, h: torch.Tensor, condition: torch.Tensor, positions, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition)[:, None].chunk(
+            6, dim=-1
+        )
         q, k, v = rearrange(
             self.qkv(self.norm_attention(h) * (1 + scale_a) + shift_a), "b n (three h d) -> three b h n d",
             three=3, h=self.n_heads,
@@ -93,7 +97,9 @@ class BurstTransformer(ModelMixin, ConfigMixin):
         super().__init__()
         self.patch = patch
         # Through a bottleneck: clean patches need far fewer dimensions than patch * n_mels.
-        self.embed = nn.Sequential(nn.Linear(patch * n_mels, bottleneck, bias=False), nn.Linear(bottleneck, dim))
+        self.embed = nn.Sequential(
+            nn.Linear(patch * n_mels, bottleneck, bias=False), nn.Linear(bottleneck, dim)
+        )
         self.time = nn.Sequential(nn.Linear(128, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.condition = ConditionEmbedding(dim, len(emotions), len(voices or ()), len(countries or ()))
         self.blocks = nn.ModuleList([Block(dim, n_heads, dropout) for _ in range(n_layers)])

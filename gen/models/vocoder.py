@@ -88,9 +88,8 @@ def spread_matrix(config: MelConfig) -> torch.Tensor:
     """
     filters = LogMel(config).spectrogram.mel_scale.fb  # [F, M]
     weight = filters.clone()
-    peaks = torch.where(
-        filters.sum(0) > 0, filters.argmax(0), -config.n_fft
-    )  # [M], bin of each filter's peak
+    # A filter too narrow to hold a bin is nobody's nearest.
+    peaks = torch.where(filters.sum(0) > 0, filters.argmax(0), -config.n_fft)  # [M], bin numbers
     for bin_number in (filters.sum(1) == 0).nonzero()[:, 0].tolist():
         weight[bin_number, (peaks - bin_number).abs().argmin()] = 1.0
     return weight / weight.sum(1, keepdim=True) / filters.sum(0).clamp(min=1e-8)
