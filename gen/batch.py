@@ -195,10 +195,11 @@ def make_clips(
     pipeline, jobs: Iterable[Job], run: Run, batch_size: int = 1
 ) -> Iterator[tuple[Job, GeneratedClip]]:
     """Synthesise, finish and write `jobs`, `batch_size` at a time; a clip is on disk when it comes."""
-    jobs = iter(jobs)
-    while group := list(itertools.islice(jobs, batch_size)):
-        for job, burst in zip(group, pipeline.synthesise([job.spec() for job in group]), strict=True):
-            yield job, write_clip(job, burst, run)
+    # The pipeline solves a batch with the sampling settings of its first clip.
+    for _, alike in itertools.groupby(jobs, key=lambda job: (job.steps, job.guidance, job.scheduler)):
+        while group := list(itertools.islice(alike, batch_size)):
+            for job, burst in zip(group, pipeline.synthesise([job.spec() for job in group]), strict=True):
+                yield job, write_clip(job, burst, run)
 
 
 def write_clip(job: Job, burst, run: Run) -> GeneratedClip:

@@ -24,7 +24,8 @@ class GeneratedClip(BaseModel):
     `seconds` and everything below it is measured on the file as a listener decodes it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Without the cache of strings, memory stays flat while a long manifest is read.
+    model_config = ConfigDict(frozen=True, extra="forbid", cache_strings=False)
 
     file_name: str = Field(min_length=1)  # relative to the manifest's folder
     emotion: str  # as asked: `awe`, or `awe+fear` for a mix

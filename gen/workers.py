@@ -1,8 +1,8 @@
 """The jobs of a run shared over processes of this machine and over the ranks of `accelerate launch`.
 
 Each rank takes every world-size-th unfinished job; its workers draw from these by a shared counter, so a slow
-start or a long clip of one keeps no other waiting. The calling process is worker 0. Worker processes are
-spawned, each computes on one thread, and they stop when the calling process is gone.
+start or a long clip of one keeps no other waiting. The calling process is worker 0. The others are spawned
+and stop when it is gone. Each computes on one thread (see `pipeline.one_thread`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -151,28 +151,14 @@ def stop_with_parent(jobs: Iterator[Job]) -> Iterator[Job]:
     return jobs if parent is None else itertools.takewhile(lambda _: parent.is_alive(), jobs)
 
 
-@contextmanager
-def one_thread():
-    """Compute on one thread, as every worker does, and give the threads back afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _help(load: Load, link, counter) -> None:
     """Life of a helper: load, wait for the run, make clips, tell of each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and ends its helpers
     try:
-        with one_thread():
-            pipeline = load()
-            jobs, run, rank, world, number, batch_size = link.recv()
-            for same in make_share(pipeline, jobs, run, rank, world, number, batch_size, counter):
-                link.send(("made", same))
+        pipeline = load()
+        jobs, run, rank, world, number, batch_size = link.recv()
+        for same in make_share(pipeline, jobs, run, rank, world, number, batch_size, counter):
+            link.send(("made", same))
         link.send(("done", None))
     except (BrokenPipeError, EOFError):
         pass  # the caller is gone
