@@ -1,0 +1,64 @@
+"""The prior draws whole rows of training clips, by emotion, voice and length."""
+
+from collections import Counter
+
+import numpy as np
+
+from vocalburst.gen.models.prior import ClipPrior
+
+# emotion, voice, seconds, active_seconds, level_db; powers of two survive float32
+ROWS = np.array(
+    [
+        (0, 0, 1.0, 0.5, -20.0),
+        (0, 1, 2.0, 1.5, -30.0),
+        (1, 0, 0.5, 0.25, -10.0),
+        (1, -1, 4.0, 3.0, -40.0),
+    ]
+)
+
+
+def draws(n: int = 400, weights=None, voice=None, active_seconds=None, rows=ROWS) -> list[tuple]:
+    prior = ClipPrior.from_rows(rows)
+    found = [
+        prior.draw(weights or {0: 1.0}, voice, active_seconds, np.random.default_rng(seed))
+        for seed in range(n)
+    ]
+    return [(a.voice, a.seconds, a.active_seconds, a.level_db) for a in found]
+
+
+def test_only_whole_rows_of_the_emotion():
+    seen = Counter(draws())
+    assert set(seen) == {tuple(ROWS[0, 1:]), tuple(ROWS[1, 1:])}
+    assert min(seen.values()) > 150  # evenly
+
+
+def test_a_mix_draws_emotions_by_weight():
+    counts = Counter(row[1] for row in draws(2000, {0: 0.6, 1: 0.2}))
+    assert abs((counts[1.0] + counts[2.0]) / 2000 - 0.75) < 0.04
+
+
+def test_voice():
+    assert set(draws(50, voice=1)) == {tuple(ROWS[1, 1:])}
+    # This voice never made emotion 1: its own rows, whatever their emotion.
+    assert set(draws(50, {1: 1.0}, voice=1)) == {tuple(ROWS[1, 1:])}
+    # A voice without any row borrows one of anybody and stays the voice that was asked for.
+    assert {row[0] for row in draws(50, voice=7)} == {7}
+
+
+def test_an_emotion_without_rows_borrows_any():
+    assert len(set(draws(200, {9: 1.0}))) == 4
+
+
+def test_a_duration_picks_among_the_nearest_rows():
+    rows = np.array([(0, 0, k / 8 + 0.125, k / 8, -20.0) for k in range(1, 33)])
+    active = {row[2] for row in draws(600, active_seconds=1.0, rows=rows)}
+    assert active == {k / 8 for k in range(1, 17)}
+
+
+def test_same_generator_same_row():
+    assert draws(20) == draws(20)
+
+
+def test_folder_round_trip(tmp_path):
+    ClipPrior.from_rows(ROWS).save_pretrained(tmp_path)
+    np.testing.assert_array_equal(ClipPrior.from_pretrained(tmp_path).rows.numpy(), ROWS.astype(np.float32))

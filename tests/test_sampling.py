@@ -1,0 +1,174 @@
+"""Samplers against the closed form of Gaussian data, and guidance against its formula.
+
+For x ~ N(m, s^2) and x_t = (1 - t) x + t noise, the best estimate of x is
+D(x_t, t) = m + (1 - t) s^2 / ((1 - t)^2 s^2 + t^2) (x_t - (1 - t) m),
+and the flow maps noise z to m + s z exactly.
+"""
+
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from test_conditioning import conditions
+
+from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, guided, sample
+
+MEAN, STD = 0.7, 0.5
+
+
+def gaussian_denoiser(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    t = sigma[:, None, None]
+    gain = (1 - t) * STD**2 / ((1 - t) ** 2 * STD**2 + t**2)
+    return MEAN + gain * (x - (1 - t) * MEAN)
+
+
+def noise(n: int = 1, bins: int = 40, frames: int = 500) -> torch.Tensor:
+    return torch.randn(n, bins, frames, generator=torch.Generator().manual_seed(0))
+
+
+def flow_error(name: str, steps: int, shift: float = 1.0) -> float:
+    """Root mean square distance to the exact flow."""
+    z = noise(frames=50)
+    x = sample(gaussian_denoiser, z, build_scheduler(name, shift), steps)
+    return float((x - (MEAN + STD * z)).square().mean().sqrt())
+
+
+@pytest.mark.parametrize("shift", [1.0, 2.0])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_carries_noise_to_the_data(name, shift):
+    z = noise()
+    x = sample(gaussian_denoiser, z, build_scheduler(name, shift), 100)
+    assert float(x.mean()) == pytest.approx(MEAN, abs=0.02)
+    assert float(x.std()) == pytest.approx(STD, rel=0.03)
+    assert flow_error(name, 100, shift) < 0.02
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_more_steps_are_better(name):
+    assert flow_error(name, 32) < 0.6 * flow_error(name, 8)
+
+
+def test_the_error_of_euler_falls_with_the_steps():
+    few, many = flow_error("euler", 16), flow_error("euler", 64)
+    assert 3.0 < few / many < 5.5
+
+
+@pytest.mark.parametrize("name", ["heun", "dpm++"])
+def test_second_order_beats_euler(name):
+    assert flow_error(name, 16) < 0.35 * flow_error("euler", 16)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_a_certain_denoiser_is_reached_exactly(name, steps):
+    target = noise(2, 3, 5).flip(-1)
+    x = sample(lambda x, sigma: target, noise(2, 3, 5), build_scheduler(name), steps)
+    torch.testing.assert_close(x, target, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_noise_levels_that_a_denoiser_meets(name):
+    seen = []
+
+    def denoiser(x, sigma):
+        assert sigma.shape == (2,)
+        seen.append(float(sigma[0]))
+        return gaussian_denoiser(x, sigma)
+
+    scheduler = build_scheduler(name)
+    sample(denoiser, noise(2, 3, 5), scheduler, 8)
+    assert len(seen) == (15 if name == "heun" else 8)
+    assert 0.99 < seen[0] <= 1 and seen == sorted(seen, reverse=True) and seen[-1] > 0
+    if name == "euler":
+        assert seen == pytest.approx([k / 8 for k in range(8, 0, -1)], abs=1e-6)
+
+
+def test_shift_spends_steps_at_high_noise():
+    def middle(shift: float) -> float:
+        seen = []
+        sample(
+            lambda x, sigma: seen.append(float(sigma[0])) or x,
+            noise(1, 2, 3),
+            build_scheduler("euler", shift),
+            9,
+        )
+        return seen[4]
+
+    t = middle(1.0)
+    assert middle(3.0) == pytest.approx(3 * t / (1 + 2 * t), abs=1e-4)  # Esser et al. 2024, Eq. 23
+
+
+def test_the_scheduler_is_left_as_it_was():
+    scheduler = build_scheduler("dpm++")
+    first = sample(gaussian_denoiser, noise(1, 3, 5), scheduler, 5)
+    assert torch.equal(sample(gaussian_denoiser, noise(1, 3, 5), scheduler, 5), first)
+
+
+def test_any_stock_flow_scheduler_fits():
+    x = sample(gaussian_denoiser, noise(frames=50), FlowMatchEulerDiscreteScheduler(shift=1.7), 60)
+    assert float(x.std()) == pytest.approx(STD, rel=0.05)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="unknown scheduler 'ddim'; known: euler, heun, dpm"):
+        build_scheduler("ddim")
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        sample(gaussian_denoiser, noise(1, 2, 2), build_scheduler("euler"), 0)
+
+
+class CountingModel:
+    """Answers 2 x with the emotion and x without; remembers how many rows it was asked for."""
+
+    def __init__(self):
+        self.rows = []
+
+    def __call__(self, x, sigma, condition, mask=None):
+        self.rows.append(len(x))
+        assert mask is None or mask.shape == (len(x), x.shape[-1])
+        assert sigma.shape == condition.voice.shape == (len(x),)
+        return x * (1 + condition.emotion_known.any(1).float())[:, None, None]
+
+
+def denoised(
+    guidance: float, sigma: float = 0.5, guide=None, **options
+) -> tuple[torch.Tensor, CountingModel]:
+    model = CountingModel()
+    x = noise(2, 3, 4)
+    answer = guided(model, conditions(2), guidance, guide=guide, **options)(x, torch.full((2,), sigma))
+    return answer / x, model
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 1.5, 4.0])
+def test_guidance_is_linear(guidance):
+    ratio, model = denoised(guidance)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 1 + guidance))  # x + g (2 x - x)
+    assert model.rows == [4]  # both halves in one call
+
+
+def test_guidance_one_asks_the_model_alone():
+    ratio, model = denoised(1.0)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 2.0))
+    assert model.rows == [2]
+
+
+@pytest.mark.parametrize(("sigma", "expected"), [(0.1, 2.0), (0.3, 4.0), (0.5, 4.0), (0.7, 4.0), (0.8, 2.0)])
+def test_guidance_stays_in_its_interval(sigma, expected):
+    ratio, _ = denoised(3.0, sigma, interval=(0.25, 0.75))
+    torch.testing.assert_close(ratio, torch.full_like(ratio, expected))
+
+
+def test_autoguidance():
+    weaker_conditions = []
+
+    def guide(x, sigma, condition, mask):
+        weaker_conditions.append(condition)
+        return 0.5 * x
+
+    ratio, model = denoised(3.0, guide=guide)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 0.5 + 3 * (2 - 0.5)))
+    assert model.rows == [2] and weaker_conditions[0].emotion_known.all()  # under the same condition
+
+
+def test_guidance_hands_the_mask_on():
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    assert denoised(2.0, mask=mask)[1].rows == [4]
+    assert denoised(1.0, mask=mask)[1].rows == [2]
