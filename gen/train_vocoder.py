@@ -126,6 +126,9 @@ class VocoderTrainer:
         self.log_mel = LogMel(mel_config).to(accelerator.device)
         generator = BurstVocoder(**config.model.model_dump(), mel=mel_config.to_dict())
         discriminators = Discriminators(**config.discriminators.model_dump())
+        # torch's Hann window is a slice of a longer one, which safetensors writes but does not read back.
+        for buffer in (*generator.buffers(), *discriminators.buffers()):
+            buffer.data = buffer.data.clone()
         rates = config.optimiser
 
         def adamw(module: torch.nn.Module) -> torch.optim.AdamW:

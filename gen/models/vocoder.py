@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -211,7 +212,9 @@ def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise MissingModelError(f"{path}: the weights are missing")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch asks for a bug report when a pickle is not one of its own
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         message = f"{path}: not plain weights (damaged, or a pickle that could run code), so it is refused"
         raise MissingModelError(message) from None
