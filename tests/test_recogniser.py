@@ -270,7 +270,11 @@ def test_training_from_the_command_line_hears_the_difference(tmp_path, monkeypat
     assert low <= training["dev_uar"] <= high
     assert len(training["history"]) == 6
     assert training["history"][-1]["train_loss"] < training["history"][0]["train_loss"]
-    assert str(tmp_path) not in (tmp_path / "out" / "README.md").read_text()
+    assert set(training["dev_recalls"]) == set(EMOTIONS)
+    assert np.mean(list(training["dev_recalls"].values())) == pytest.approx(training["dev_uar"], abs=1e-4)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"| awe | {100 * training['dev_recalls']['awe']:.1f} |" in card
+    assert str(tmp_path) not in card
     model = Recogniser.load(tmp_path / "out")
     heard = model.probabilities([tone(200, 0.5, 91), tone(700, 0.4, 92), tone(2000, 0.3, 93)]).argmax(axis=1)
     assert heard.tolist() == [0, 1, 2]
