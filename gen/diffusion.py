@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 
-SIGMA_MIN = 0.05  # under it the loss stops growing as 1 / sigma^2: it would only see inaudible detail
+SIGMA_MIN = 1e-3  # keeps the division defined; no noise level that matters is below
 
 
 def sample_sigma(n: int, mean: float, std: float, device: torch.device | str = "cpu") -> torch.Tensor:

@@ -38,8 +38,8 @@ class ModelSection(Section):
 
 
 class NoiseSection(Section):
-    mean: float = 0.0
-    std: float = Field(1.0, gt=0)
+    mean: float = 1.5
+    std: float = Field(1.4, gt=0)
 
 
 class DropoutSection(Section):

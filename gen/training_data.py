@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from vocalburst.gen.data.emotions import VOCABULARY, labelled_names
@@ -16,9 +18,10 @@ from vocalburst.gen.data.store import WaveStore
 from vocalburst.gen.dataset import BurstDataset, Source
 from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.prior import ClipPrior
+from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.train_config import TrainConfig
 
-NORMALIZER_CLIPS = 2000  # enough for per-bin statistics to three digits
+STATISTICS_CLIPS = 2000  # enough for per-bin statistics to three digits
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,24 @@ def _store(manifest: str, clips: list[Clip], cache: str, show: bool) -> WaveStor
     return WaveStore.build(manifest_root(manifest), clips, Path(cache), progress)
 
 
-def fit_normalizer(dataset: BurstDataset, seed: int) -> MelNormalizer:
-    """Per-bin statistics over a seeded choice of clips from all sources, as they were recorded."""
+def chosen_mels(dataset: BurstDataset, seed: int) -> Iterator[torch.Tensor]:
+    """Mels [M, T] of a seeded choice of clips from all sources, as they were recorded."""
     places = [(s, i) for s, source in enumerate(dataset.sources) for i in range(len(source.clips))]
-    rng = np.random.default_rng([seed, 3])
-    chosen = rng.permutation(len(places))[:NORMALIZER_CLIPS]
-    mels = (dataset.example(dataset.sources[places[k][0]], places[k][1])[0] for k in chosen)
-    return MelNormalizer(dataset.log_mel.config.to_dict()).fit(mels)
+    for k in np.random.default_rng([seed, 3]).permutation(len(places))[:STATISTICS_CLIPS]:
+        source, index = places[k]
+        yield dataset.example(dataset.sources[source], index)[0]
+
+
+def fit_normalizer(dataset: BurstDataset, seed: int) -> MelNormalizer:
+    """Per-bin statistics of the chosen clips."""
+    return MelNormalizer(dataset.log_mel.config.to_dict()).fit(chosen_mels(dataset, seed))
+
+
+def fit_preconditioner(model: BurstTransformer, data: TrainingData, seed: int) -> None:
+    """Set the principal axes of the model's patches from the chosen clips; parts of a patch at the end are left out."""
+    mels = (mel[:, : mel.shape[-1] // model.patch * model.patch] for mel in chosen_mels(data.train, seed))
+    patches = (model.patches(data.normalizer.normalize(mel[None]))[0] for mel in mels)
+    model.preconditioner.fit(patches)
 
 
 def collect_prior(

@@ -1,8 +1,9 @@
 """The denoiser: a 1-D diffusion transformer over patches of mel frames.
 
 Peebles & Xie 2023 (DiT, adaLN-Zero), rotary positions (Su et al. 2021), RMS-normed queries and keys, SwiGLU.
-It predicts the clean x itself (Li & He 2025, "Back to basics": a patch of clean data lies on a low-dimensional
-manifold, noise does not, so a narrow network can only predict the former well).
+It estimates the clean x; what a linear denoiser of patches can do is done by the preconditioner, the network adds the
+rest. Noisy patches pass a narrow bottleneck on their way in, since most of their directions hold noise only (Li & He
+2025, "Back to basics").
 
 Shape letters: B batch, M mel bin, T mel frame, N patch (token), D width, H head.
 """
@@ -16,7 +17,9 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
+from vocalburst.gen.data.mel import SIGMA_DATA
 from vocalburst.gen.models.conditioning import Condition, ConditionEmbedding, sinusoids
+from vocalburst.gen.models.preconditioning import PatchPreconditioner
 
 
 def rotary(n: int, dim: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,7 +99,7 @@ class BurstTransformer(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         self.patch = patch
-        # Through a bottleneck: clean patches need far fewer dimensions than patch * n_mels.
+        self.preconditioner = PatchPreconditioner(patch * n_mels, SIGMA_DATA**2)
         self.embed = nn.Sequential(
             nn.Linear(patch * n_mels, bottleneck, bias=False), nn.Linear(bottleneck, dim)
         )
@@ -124,7 +127,9 @@ class BurstTransformer(ModelMixin, ConfigMixin):
         if mask is not None:
             x = x.masked_fill(~mask[:, None], 0.0)
             mask = F.pad(mask, (0, padding))
-        h = self.embed(rearrange(F.pad(x, (0, padding)), "b m (n p) -> b n (p m)", p=self.patch))
+        with torch.autocast(x.device.type, enabled=False):
+            unit, wiener = self.preconditioner.encode(self.patches(F.pad(x, (0, padding))), sigma)
+        h = self.embed(unit)
         attend = None
         if mask is not None:
             attend = mask.unflatten(1, (-1, self.patch)).any(dim=-1)[:, None, None]  # [B, 1, 1, N]
@@ -134,5 +139,11 @@ class BurstTransformer(ModelMixin, ConfigMixin):
         for block in self.blocks:
             h = block(h, c, positions, attend)
         shift, scale = self.modulation_out(c)[:, None].chunk(2, dim=-1)
-        y = self.project(self.norm_out(h) * (1 + scale) + shift)
-        return rearrange(y, "b n (p m) -> b m (n p)", p=self.patch)[..., :frames].float()
+        correction = self.project(self.norm_out(h) * (1 + scale) + shift)
+        with torch.autocast(x.device.type, enabled=False):
+            y = self.preconditioner.decode(wiener, correction, sigma)
+        return rearrange(y, "b n (p m) -> b m (n p)", p=self.patch)[..., :frames]
+
+    def patches(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, M, T], T a multiple of the patch -> [B, N, K]."""
+        return rearrange(x, "b m (n p) -> b n (p m)", p=self.patch)
