@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vocalburst.gen.data.audio import write_file
+
 
 @contextmanager
 def written_whole(target: Path, accelerator=None) -> Iterator[Path]:
-    """A temporary folder that becomes `target` when the block ends well, so that a kill never leaves half of it.
+    """A temporary folder that becomes `target` when the block ends well: a kill never leaves half of it.
 
     accelerator: when given, all its processes write into the folder and the main one moves it.
     """
@@ -65,6 +67,20 @@ class MetricsLog:
             return None
         self.board = SummaryWriter(str(folder / "tensorboard"))
         return self.board
+
+    def rewind(self, seen: int) -> None:
+        """Take back what was logged after `seen` samples: a run that resumes from there logs it again."""
+        if not self.active or not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                values = json.loads(line)
+            except ValueError:  # a kill cut the last line short
+                continue
+            if values["seen"] <= seen:
+                kept.append(line + "\n")
+        write_file(self.path, "".join(kept).encode())
 
     def write(self, *, seen: int, **values: float) -> None:
         if not self.active:
