@@ -88,8 +88,9 @@ def read_ratings(path: str | Path, emotions: Sequence[str], *, maximum: float = 
     """Mean ratings of people from a CSV: a column that names the clip, one column per emotion.
 
     A line is one rating of one clip; several lines of a clip are averaged. Brackets around a clip name, as
-    the official files have them, are dropped. `maximum` is the top of the scale (100 for the official interface).
-    Other columns are ignored. Raises InputDataError naming file and line on anything missing or out of range.
+    the official files have them, are dropped. `maximum` is the top of the scale (100 for the official
+    interface). Other columns are ignored. Raises InputDataError naming file and line on anything missing or
+    out of range.
     """
     path = Path(path)
     try:

@@ -7,7 +7,8 @@ Both are the unbiased squared maximum mean discrepancy (Gretton et al. 2012, Eq.
 so for equal laws they scatter around 0 and may be negative.
 
 * KAD (Chung et al. 2025): 100 MMD^2 with k = exp(-|x - y|^2 / (2 s^2)). The bandwidth s is the median
-  distance between *reference* clips: taken from the generated clips, a collapsed generator would choose its own ruler.
+  distance between *reference* clips: taken from the generated clips, a collapsed generator would choose
+  its own ruler.
 * KID (Bińkowski et al. 2018): k = (x.y / D + 1)^3, mean and deviation over random subsets.
 """
 

@@ -6,8 +6,9 @@ Three views of the same question, each against held-out clips of the same corpus
 train clips as well:
 
 * FLD (Jiralerspong et al. 2023): a mixture with one isotropic Gaussian at every *generated* clip, with
-  variances fitted to the *train* clips, is asked for the likelihood of the *test* clips. A copy makes its Gaussian
-  collapse onto a train clip, so train becomes likelier than test: the gap (train - test) falls far below 0.
+  variances fitted to the *train* clips, is asked for the likelihood of the *test* clips. A copy makes its
+  Gaussian collapse onto a train clip, so train becomes likelier than test: the gap (train - test) falls far
+  below 0.
 * C_T (Meehan et al. 2020): the Mann-Whitney Z of distances to the nearest train clip, generated against test.
   About 0 for new clips, below -3 for a set that hugs its train set.
 * The audit names pairs: which generated clip is nearer to which train clip than any test clip is.
@@ -214,7 +215,7 @@ def nearness_ratio(distances: np.ndarray) -> np.ndarray:
 def nearest_two(points: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distances [n, 2] of points [n, D] to their nearest two rows of train [t, D]; index [n] of the first.
 
-    Candidates come from products, which are fast; their distances from differences, which are exact for copies.
+    Candidates come from products, which are fast; distances from differences, which are exact for copies.
     """
     centre = train.mean(axis=0)
     points, train = points - centre, train - centre
