@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -260,85 +261,106 @@ def make(
     args: argparse.Namespace, pipeline, workers, ranks, repeated, device: str, vocoder, started: float
 ) -> None:
     """The run itself, from the loaded pipeline to the printed result."""
-    import torch
-    from tqdm import tqdm
-
-    from vocalburst.gen import __version__, journal
-    from vocalburst.gen.batch import Run
+    from vocalburst.gen import journal
 
     def say(text: str) -> None:
         if ranks.first and not args.quiet:
             print(text, file=sys.stderr)
 
-    if repeated is not None:
+    aliases = []
+    if repeated is None:
+        jobs = requested_jobs(args, pipeline)
+        aliases = [alias for request in jobs.requests for alias in request.aliases]
+    else:
+        jobs = repeated
         check_repeatable(args.from_manifest, pipeline.content_hash, device, say)
-    jobs = requested_jobs(args, pipeline) if repeated is None else repeated
-    aliases = [] if repeated is not None else [a for request in jobs.requests for a in request.aliases]
     for alias in aliases:
         say(f"note: {alias}")
-    shared = Run(
-        folder=args.out or Path("out") / ("all" if args.all_emotions else jobs.requests[0].label),
+    folder = args.out or Path("out") / ("all" if args.all_emotions else jobs.requests[0].label)
+    shared = describe_run(folder, pipeline, vocoder, device, args.save_mel)
+    settings = {**jobs.settings(), **shared.settings()}
+    result = {"folder": str(folder), "n": len(jobs), "checkpoint": shared.checkpoint, "aliases": aliases}
+    if args.dry_run:
+        refused = None if args.overwrite else journal.other_run(folder, settings)
+        names = [job.file_name for job in itertools.islice(jobs, 3)]
+        show(
+            args, {**result, "dry_run": True, "settings": settings, "first_files": names, "refused": refused}
+        )
+        return
+
+    kept = damaged = 0
+    if ranks.first:
+        journal.claim(folder, settings, overwrite=args.overwrite)
+        kept, damaged = journal.verify(folder)
+    if damaged:
+        say(f"note: {damaged} clips are missing or damaged and will be made again")
+    ranks.wait()
+    shared = replace(shared, created_utc=journal.claim(folder, settings))
+    make_unfinished(args, pipeline, jobs, shared, workers, ranks, len(jobs) - kept)
+    ranks.wait()
+    if not ranks.first:
+        return
+    journal.finish(folder, len(jobs))
+    seconds = time.perf_counter() - started
+    made = len(jobs) - kept
+    result |= {"made": made, "kept": kept, "seconds": round(seconds, 2)}
+    result["clips_per_second"] = round(made / seconds, 3)
+    if repeated is not None:
+        result["differing"] = count_differing(jobs, folder)
+        if result["differing"]:
+            say(f"note: {result['differing']} clips differ from what the manifest's sha256 says")
+    show(args, result)
+
+
+def describe_run(folder: Path, pipeline, vocoder: str | None, device: str, save_mel: bool):
+    """What the rows of this run have in common, a `batch.Run`."""
+    import torch
+
+    from vocalburst.gen import __version__
+    from vocalburst.gen.batch import Run
+
+    return Run(
+        folder=folder,
         checkpoint=pipeline.content_hash,
         license=pipeline.license,
         vocoder=vocoder or "checkpoint",
         device=device,
         package_version=__version__,
         torch_version=torch.__version__,
-        save_mel=args.save_mel,
+        save_mel=save_mel,
     )
-    settings = {**jobs.settings(), **shared.settings()}
-    result = {
-        "folder": str(shared.folder),
-        "n": len(jobs),
-        "checkpoint": shared.checkpoint,
-        "aliases": aliases,
-    }
-    if args.dry_run:
-        problem = None if args.overwrite else journal.other_run(shared.folder, settings)
-        names = [job.file_name for job, _ in zip(jobs, range(3), strict=False)]
-        show(
-            args, {**result, "dry_run": True, "settings": settings, "first_files": names, "refused": problem}
-        )
-        return
 
-    kept = damaged = 0
-    if ranks.first:
-        journal.claim(shared.folder, settings, overwrite=args.overwrite)
-        kept, damaged = journal.verify(shared.folder)
-        if damaged:
-            say(f"note: {damaged} clips are missing or damaged and will be made again")
-    ranks.wait()
-    shared = replace(shared, created_utc=journal.claim(shared.folder, settings))
-    differing = 0
-    quiet = args.quiet or not ranks.first or not sys.stderr.isatty()
-    share = math.ceil((len(jobs) - kept) / ranks.world)
-    with tqdm(total=share, unit="clip", disable=quiet, file=sys.stderr) as bar:
 
-        def made(same: bool | None) -> None:
-            nonlocal differing
-            differing += same is False
-            bar.update()
+def make_unfinished(
+    args: argparse.Namespace, pipeline, jobs, shared, workers, ranks, unfinished: int
+) -> None:
+    """Make this rank's share of the `unfinished` clips, with a progress bar when a person is watching."""
+    from tqdm import tqdm
 
-        batch_size = args.batch_size or BATCH_SIZES[device]
+    hidden = args.quiet or not ranks.first or not sys.stderr.isatty()
+    with tqdm(total=math.ceil(unfinished / ranks.world), unit="clip", disable=hidden, file=sys.stderr) as bar:
         try:
             workers.run(
-                pipeline, jobs, shared, rank=ranks.rank, world=ranks.world, batch_size=batch_size, made=made
+                pipeline,
+                jobs,
+                shared,
+                rank=ranks.rank,
+                world=ranks.world,
+                batch_size=args.batch_size or BATCH_SIZES[shared.device],
+                made=bar.update,
             )
         except OSError as error:
             what = f"{error.strerror or error}; finished clips are kept, the same command goes on from there"
             raise OSError(error.errno or 0, what, error.filename or str(shared.folder)) from error
-    ranks.wait()
-    if not ranks.first:
-        return
-    journal.finish(shared.folder, len(jobs))
-    if differing:
-        say(f"note: {differing} clips differ from what the manifest's sha256 says")
-    seconds = time.perf_counter() - started
-    result |= {"made": len(jobs) - kept, "kept": kept, "seconds": round(seconds, 2)}
-    result["clips_per_second"] = round((len(jobs) - kept) / seconds, 3)
-    if repeated is not None:
-        result["differing"] = differing
-    show(args, result)
+
+
+def count_differing(jobs, folder: Path) -> int:
+    """Clips whose hash is not the one that the job says."""
+    from vocalburst.gen.generated import read_generated
+    from vocalburst.gen.journal import MANIFEST
+
+    rows = read_generated(folder / MANIFEST)
+    return sum(job.sha256 != row.sha256 for job, row in zip(jobs, rows, strict=True))
 
 
 def show(args: argparse.Namespace, result: dict) -> None:

@@ -12,9 +12,10 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from vocalburst.gen.batch import Job, Run, make_clips, pending
@@ -53,22 +54,30 @@ class Ranks:
             self._state.destroy_process_group()
 
 
+@dataclass
+class Helper:
+    """A worker process: its end of the pipe, its number (from 1), and whether it has been given the run."""
+
+    process: BaseProcess
+    link: Connection
+    number: int
+    busy: bool = False
+
+
 class Workers:
-    """Helper processes that load the pipeline while the caller does, then wait for `run`."""
+    """Helper processes that load the pipeline while the caller does, then make clips beside it."""
 
     def __init__(self, load: Load, count: int):
         """count: processes in all, the calling one included."""
         context = multiprocessing.get_context("spawn")
         self._counter = context.Value("q", 0)
-        self._links = []
-        self._processes = []
-        for _ in range(count - 1):
+        self._helpers: list[Helper] = []
+        for number in range(1, count):
             link, far = context.Pipe()
-            process = context.Process(target=_help, args=(load, far, self._counter), daemon=True)
+            process = context.Process(target=_help, args=(load, far, self._counter, number), daemon=True)
             process.start()
             far.close()
-            self._links.append(link)
-            self._processes.append(process)
+            self._helpers.append(Helper(process, link, number))
 
     def run(
         self,
@@ -79,58 +88,56 @@ class Workers:
         rank: int = 0,
         world: int = 1,
         batch_size: int = 1,
-        made: Callable[[bool | None], None] = lambda same: None,
+        made: Callable[[], object] = lambda: None,
     ) -> None:
         """Make every unfinished job of this rank.
 
-        made: called in this process after each clip of any worker, with whether its hash is the one that the
-            job asks for (None when it asks for none).
+        made: called in this process after each clip of any worker.
         Raises what a worker raised, and OSError when one ended without a word.
         """
-        for number, link in enumerate(self._links, 1):
-            self._send(link, (jobs, run, rank, world, number, batch_size))
-        for same in make_share(pipeline, jobs, run, rank, world, 0, batch_size, self._counter):
-            made(same)
-            self._listen(made, timeout=0)
-        while any(link is not None for link in self._links):
-            self._listen(made, timeout=None)
+        task = (jobs, run, rank, world, batch_size)
+        for _ in make_share(pipeline, *task, worker=0, counter=self._counter):
+            made()
+            self._listen(self._helpers, task, made, timeout=0)
+        # Nothing is left to draw: a helper that is still loading would only be waited for.
+        while busy := [helper for helper in self._helpers if helper.busy]:
+            self._listen(busy, task, made, timeout=None)
 
     def close(self) -> None:
         """End the helpers; their finished clips stay."""
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join()
+        for helper in self._helpers:
+            helper.process.terminate()
+        for helper in self._helpers:
+            helper.process.join()
 
-    def _send(self, link, message) -> None:
-        with suppress(OSError):  # it has died; _listen finds out how
-            link.send(message)
-
-    def _listen(self, made, timeout: float | None) -> None:
-        while ready := wait([link for link in self._links if link is not None], timeout):
-            for link in ready:
-                place = self._links.index(link)
-                try:
-                    kind, value = link.recv()
-                except (EOFError, ConnectionResetError):
-                    self._processes[place].join()
-                    code = self._processes[place].exitcode
-                    raise OSError(
-                        f"worker process {place + 1} ended without a word (exit status {code})"
-                    ) from None
-                if kind == "made":
-                    made(value)
-                elif kind == "failed":
-                    raise value
-                else:
-                    self._links[place] = None
-            timeout = 0
+    def _listen(self, helpers: list[Helper], task: tuple, made, timeout: float | None) -> None:
+        """Take what helpers have to say; None waits until one has something."""
+        by_link = {helper.link: helper for helper in helpers}
+        for link in wait(by_link, timeout):
+            helper = by_link[link]
+            try:
+                kind, value = link.recv()
+                if kind == "ready":
+                    link.send(task)
+            except (EOFError, ConnectionError):
+                helper.process.join()
+                code = helper.process.exitcode
+                raise OSError(
+                    f"worker process {helper.number} ended without a word (exit status {code})"
+                ) from None
+            if kind == "failed":
+                raise value
+            if kind == "made":
+                made()
+            helper.busy = kind != "done"
+            if kind == "done":
+                self._helpers.remove(helper)
 
 
 def make_share(
-    pipeline, jobs, run: Run, rank: int, world: int, worker: int, batch_size: int, counter
-) -> Iterator[bool | None]:
-    """Make and note the clips that this worker draws; yields whether each hash is as asked (None: not)."""
+    pipeline, jobs, run: Run, rank: int, world: int, batch_size: int, *, worker: int, counter
+) -> Iterator[int]:
+    """Make and note the clips that this worker draws; yields the position of each."""
 
     def take() -> int:
         with counter.get_lock():
@@ -142,7 +149,7 @@ def make_share(
     with open_part(run.folder, rank, worker) as journal:
         for job, clip in make_clips(pipeline, stop_with_parent(drawn), run, batch_size):
             note(journal, job.position, clip)
-            yield None if job.sha256 is None else job.sha256 == clip.sha256
+            yield job.position
 
 
 def stop_with_parent(jobs: Iterator[Job]) -> Iterator[Job]:
@@ -151,16 +158,16 @@ def stop_with_parent(jobs: Iterator[Job]) -> Iterator[Job]:
     return jobs if parent is None else itertools.takewhile(lambda _: parent.is_alive(), jobs)
 
 
-def _help(load: Load, link, counter) -> None:
-    """Life of a helper: load, wait for the run, make clips, tell of each."""
+def _help(load: Load, link: Connection, counter, number: int) -> None:
+    """Life of a helper: load, ask for the run, make clips, tell of each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and ends its helpers
     try:
         pipeline = load()
-        jobs, run, rank, world, number, batch_size = link.recv()
-        for same in make_share(pipeline, jobs, run, rank, world, number, batch_size, counter):
-            link.send(("made", same))
+        link.send(("ready", None))
+        for position in make_share(pipeline, *link.recv(), worker=number, counter=counter):
+            link.send(("made", position))
         link.send(("done", None))
-    except (BrokenPipeError, EOFError):
+    except (ConnectionError, EOFError):
         pass  # the caller is gone
     except Exception as error:
         link.send(("failed", error))

@@ -12,7 +12,6 @@ import time
 import tracemalloc
 from collections import namedtuple
 from dataclasses import replace
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -88,7 +87,9 @@ def shared(folder: Path, **changes) -> Run:
     return replace(run, **changes)
 
 
-def run_all(folder, jobs, *, load=load_fake, count=1, world=1, batch_size=1, overwrite=False, **changes):
+def run_all(
+    folder, jobs, *, load=load_fake, pause=0.0, count=1, world=1, batch_size=1, overwrite=False, **changes
+):
     """What the command does, with the ranks one after the other. Returns the pipelines of the ranks."""
     run = shared(folder, **changes)
     settings = {**jobs.settings(), **run.settings()}
@@ -98,7 +99,7 @@ def run_all(folder, jobs, *, load=load_fake, count=1, world=1, batch_size=1, ove
     for rank in range(world):
         workers = Workers(load, count)
         try:
-            pipelines.append(load_fake())
+            pipelines.append(load_fake(pause))
             workers.run(pipelines[-1], jobs, run, rank=rank, world=world, batch_size=batch_size)
         finally:
             workers.close()
@@ -349,28 +350,32 @@ def test_a_run_with_a_missing_share_is_not_called_finished(tmp_path):
 
 def test_what_a_worker_raises_is_raised(tmp_path):
     with pytest.raises(MissingModelError, match="is cut short"):
-        run_all(tmp_path, request_jobs(3), load=load_refusing, count=2)
+        run_all(tmp_path, request_jobs(1000), load=load_refusing, pause=0.1, count=2)
 
 
 def test_a_worker_that_dies_is_noticed(tmp_path):
     with pytest.raises(OSError, match=r"worker process 1 ended without a word \(exit status 9\)"):
-        run_all(tmp_path, request_jobs(3), load=load_dying, count=2)
+        run_all(tmp_path, request_jobs(1000), load=load_dying, pause=0.1, count=2)
 
 
-def test_progress_is_told_of_every_clip_of_every_worker(tmp_path):
+def test_two_workers_share_the_clips_and_progress_is_told_of_all(tmp_path):
     jobs = request_jobs(30)
     run = shared(tmp_path)
     run = replace(run, created_utc=journal.claim(tmp_path, {**jobs.settings(), **run.settings()}))
     journal.verify(tmp_path)
-    workers = Workers(partial(load_fake, 0.05), 2)
+    workers = Workers(load_fake, 2)
     told = []
     try:
-        workers.run(load_fake(0.2), jobs, run, made=told.append)
+        workers.run(load_fake(0.5), jobs, run, made=lambda: told.append(1))
     finally:
         workers.close()
-    assert told == [None] * 30
+    assert len(told) == 30
     parts = [path.read_text().count("\n") for path in tmp_path.glob("manifest.part-*.jsonl")]
     assert len(parts) == 2 and sum(parts) == 30 and min(parts) > 0
+    journal.finish(tmp_path, len(jobs))
+    before = contents(tmp_path)
+    (alone,) = run_all(tmp_path, jobs, overwrite=True)
+    assert alone.made == 30 and contents(tmp_path) == before
 
 
 def test_memory_does_not_grow_with_n(tmp_path):

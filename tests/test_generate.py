@@ -1,0 +1,265 @@
+"""The commands `generate` and `benchmark`, end to end on a tiny random checkpoint."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import build_tiny_checkpoint, run_command
+
+from vocalburst.gen import generate
+from vocalburst.gen.data.audio import FORMATS, SAMPLE_RATE, peak_db, read_wave
+from vocalburst.gen.data.emotions import EMOGATOR_30
+from vocalburst.gen.generated import read_generated
+
+FAST = ("--steps", "2", "--workers", "1", "--device", "cpu")
+
+
+@pytest.fixture
+def command(tmp_path, tiny_checkpoint, monkeypatch, capsys):
+    """Runs `generate ...` in this process, in a fresh working folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+    def call(*arguments, checkpoint=tiny_checkpoint):
+        monkeypatch.setattr(sys, "argv", ["generate", *map(str, arguments), "--checkpoint", str(checkpoint)])
+        with pytest.raises(SystemExit) as end:
+            generate.main()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def sounds(folder: Path) -> dict[str, bytes]:
+    suffixes = {suffix for suffix, _, _ in FORMATS.values()}
+    return {name: data for name, data in contents(folder).items() if Path(name).suffix in suffixes}
+
+
+def test_help_is_instant_and_imports_no_torch():
+    code = "import sys, vocalburst.gen.generate, vocalburst.gen.benchmark; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+    started = time.perf_counter()
+    printed = run_command("vocalburst.gen.generate", "--help")
+    assert printed.returncode == 0 and "examples:" in printed.stdout
+    assert time.perf_counter() - started < 5
+
+
+def test_formats_of_the_parser_are_those_of_the_writer():
+    assert tuple(FORMATS) == generate.AUDIO_FORMATS
+
+
+def test_one_emotion_with_defaults(command, tiny_checkpoint):
+    code, out, err = command("--emotion", "awe", "--n", 3, *FAST)
+    assert code == 0 and err == ""
+    assert out.splitlines()[0] == "out/awe" and out.splitlines()[1].startswith("3 clips, ")
+    rows = list(read_generated("out/awe/manifest.jsonl"))
+    assert [row.file_name for row in rows] == [f"awe_0_{i:05d}.wav" for i in range(3)]
+    assert rows[0].run_seed == 0 and rows[0].guidance == 1.5 and rows[0].scheduler == "euler"
+    assert rows[0].license == "Apache-2.0" and rows[0].device == "cpu" and rows[0].vocoder == "checkpoint"
+    for row in rows:
+        data = soundfile.info(Path("out/awe") / row.file_name)
+        assert (data.samplerate, data.channels, data.subtype) == (SAMPLE_RATE, 1, "PCM_16")
+        assert peak_db(read_wave(Path("out/awe") / row.file_name)) < -1.0
+    assert len({row.sha256 for row in rows}) == 3
+
+
+def test_everything_at_once_in_every_format(command):
+    for file_format, (suffix, _, _) in FORMATS.items():
+        asked = ("--emotion", "awe:0.7,awkwardness:0.3", "--intensity", 0.8, "--n", 1, "--voice", 3, "--trim")
+        more = ("--duration", 0.4, "--seed", 7, "--format", file_format, "--out", file_format, "--save-mel")
+        code, out, err = command(*asked, *more, *FAST, "--scheduler", "heun", "--guidance", 2, "--json")
+        assert code == 0 and err == "note: awkwardness -> embarrassment\n"
+        result = json.loads(out)
+        assert result["aliases"] == ["awkwardness -> embarrassment"] and result["made"] == 1
+        (row,) = read_generated(Path(file_format) / "manifest.jsonl")
+        assert row.file_name == f"awe+awkwardness_7_00000{suffix}"
+        assert row.emotion_vector == pytest.approx({"awe": 0.56, "embarrassment": 0.24})
+        assert (row.voice, row.duration_asked, row.guidance, row.scheduler) == (3, 0.4, 2.0, "heun")
+        mel = np.load(Path(file_format) / row.mel_file_name)
+        assert mel.dtype == np.float32 and mel.shape[0] == 100
+        with soundfile.SoundFile(Path(file_format) / row.file_name) as file:
+            assert f"seed={row.seed}" in file.comment and row.checkpoint in file.comment
+
+
+def test_all_emotions_get_a_folder_each(command):
+    code, _, _ = command("--all-emotions", "--n", 1, "--out", "submission", *FAST)
+    assert code == 0
+    rows = list(read_generated("submission/manifest.jsonl"))
+    assert [row.emotion for row in rows] == list(EMOGATOR_30)
+    assert all(row.file_name == f"{row.emotion}/{row.emotion}_0_00000.wav" for row in rows)
+    assert len({row.sha256 for row in rows}) == 30
+    command("--emotion", "fear", "--out", "fear", *FAST)
+    assert sounds(Path("fear"))["fear_0_00000.wav"] == sounds(Path("submission"))["fear/fear_0_00000.wav"]
+
+
+def test_bytes_depend_neither_on_n_nor_on_the_batch_nor_on_the_process(command):
+    command("--emotion", "pain", "--n", 5, "--out", "five", *FAST)
+    command("--emotion", "pain", "--n", 2, "--out", "two", *FAST)
+    command("--emotion", "pain", "--n", 5, "--out", "batch", *FAST, "--batch-size", 3)
+    code, _, _ = command("--emotion", "pain", "--n", 5, "--out", "workers", "--steps", 2, "--workers", 2)
+    assert code == 0
+    assert sounds(Path("two")).items() < sounds(Path("five")).items()
+    assert contents(Path("batch")) == contents(Path("workers")) == contents(Path("five"))
+    command("--emotion", "pain", "--n", 5, "--seed", 1, "--out", "other", *FAST)
+    assert not set(sounds(Path("other")).values()) & set(sounds(Path("five")).values())
+
+
+def test_accelerate_ranks_write_the_same_bytes_and_one_manifest(command, tiny_checkpoint):
+    command("--emotion", "pride", "--n", 5, "--out", "alone", *FAST)
+    launch = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
+    launch += ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
+    ours = ("--emotion", "pride", "--n", "5", "--out", "ranks", *FAST, "--checkpoint", tiny_checkpoint)
+    ended = run_command(*launch, "-m", "vocalburst.gen.generate", *ours)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[0] == "ranks" and len(ended.stdout.splitlines()) == 2
+    assert contents(Path("ranks")) == contents(Path("alone"))
+
+
+def test_a_killed_command_goes_on_where_it_stopped(command, tiny_checkpoint):
+    command("--emotion", "relief", "--n", 40, "--out", "whole", *FAST)
+    arguments = ["--emotion", "relief", "--n", "40", "--out", "killed", "--steps", "2", "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vocalburst.gen.generate", *arguments, "--checkpoint", str(tiny_checkpoint)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while len(sounds(Path("killed"))) < 4 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not Path("killed/manifest.jsonl").exists()
+    code, out, _ = command("--emotion", "relief", "--n", 40, "--out", "killed", *FAST, "--json")
+    assert code == 0 and json.loads(out)["kept"] >= 1
+    assert contents(Path("killed")) == contents(Path("whole"))
+
+
+def test_a_manifest_is_made_again_byte_for_byte(command, tiny_checkpoint, tmp_path):
+    command(
+        "--emotion",
+        "awe:0.5,fear",
+        "--n",
+        3,
+        "--format",
+        "ogg",
+        "--out",
+        "first",
+        *FAST,
+        "--scheduler",
+        "dpm++",
+    )
+    code, out, err = command("--from-manifest", "first/manifest.jsonl", "--out", "again", "--json")
+    assert code == 0 and err == "" and json.loads(out)["differing"] == 0
+    assert sounds(Path("again")) == sounds(Path("first"))
+    assert Path("again/manifest.jsonl").read_bytes() == Path("first/manifest.jsonl").read_bytes()
+    other = build_tiny_checkpoint(tmp_path / "other", seed=1)
+    code, _, err = command("--from-manifest", "first/manifest.jsonl", "--out", "third", checkpoint=other)
+    assert code == 4 and err.count("\n") == 1 and "was made by the checkpoint" in err
+    assert not Path("third").exists()
+
+
+def test_a_manifest_that_does_not_keep_its_word_is_noticed(command):
+    command("--emotion", "awe", "--n", 2, "--out", "first", *FAST)
+    lines = Path("first/manifest.jsonl").read_text().splitlines()
+    row = json.loads(lines[1])
+    lines[1] = json.dumps({**row, "sha256": "0" * 64})
+    Path("edited.jsonl").write_text("\n".join(lines) + "\n")
+    code, out, err = command("--from-manifest", "edited.jsonl", "--out", "again", "--json")
+    assert code == 0 and json.loads(out)["differing"] == 1
+    assert err == "note: 1 clips differ from what the manifest's sha256 says\n"
+
+
+def test_raw_and_trim(command):
+    command("--emotion", "awe", "--out", "plain", "--format", "wav-float", *FAST)
+    command("--emotion", "awe", "--out", "raw", "--format", "wav-float", "--raw", *FAST)
+    command("--emotion", "awe", "--out", "trim", "--format", "wav-float", "--trim", *FAST)
+    plain, raw, trim = (read_wave(f"{name}/awe_0_00000.wav") for name in ("plain", "raw", "trim"))
+    assert plain[0] == 0 and raw[0] != 0 and len(plain) == len(raw) and len(trim) <= len(plain)
+
+
+def test_dry_run_writes_nothing(command):
+    code, out, _ = command("--all-emotions", "--n", 4, "--dry-run")
+    assert code == 0 and out.startswith("out/all\nwould make 120 clips: adoration/adoration_0_00000.wav, ")
+    code, out, _ = command("--emotion", "awe", "--dry-run", "--json")
+    assert code == 0 and json.loads(out)["settings"]["seed"] == 0
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_another_run_in_the_folder(command):
+    command("--emotion", "awe", "--n", 2, "--out", "x", *FAST)
+    before = contents(Path("x"))
+    code, _, err = command("--emotion", "awe", "--n", 3, "--out", "x", *FAST)
+    assert (
+        code == 3
+        and err == "error: x holds another run (n 2 there, 3 here); choose another --out, or --overwrite\n"
+    )
+    assert contents(Path("x")) == before
+    code, _, _ = command("--emotion", "fear", "--n", 1, "--out", "x", "--overwrite", *FAST)
+    assert code == 0 and list(sounds(Path("x"))) == ["fear_0_00000.wav"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ("--emotion horror", 3, "'horror' is not one this model was trained on; nearest"),
+        ("--emotion aww", 3, "unknown emotion 'aww'; nearest: awe"),
+        ("--emotion awe:2", 3, "the weight of 'awe' must be in (0, 1]"),
+        ("--emotion awe --n 0", 2, "--n: must be at least 1, got 0"),
+        ("--emotion awe --n many", 2, "--n: expected a whole number, got 'many'"),
+        ("--emotion awe --seed -1", 2, "--seed: must be at least 0"),
+        ("--emotion awe --steps 0", 2, "--steps: must be at least 1"),
+        ("--emotion awe --guidance nan", 2, "--guidance: expected a number, got 'nan'"),
+        ("--emotion awe --intensity 1.5", 2, "--intensity: must be above 0 and at most 1"),
+        ("--emotion awe --voice 5", 2, "--voice 5: this checkpoint has the voices 0 to 4"),
+        ("--emotion awe --duration 100", 2, "--duration 100: this checkpoint makes 0.2 to 0.80 s"),
+        ("--emotion awe --duration 0", 2, "--duration 0: this checkpoint makes"),
+        ("--emotion awe --scheduler ddim", 2, "--scheduler ddim: unknown; known: euler, heun, dpm++"),
+        ("--emotion awe --format mp3", 2, "--format: invalid choice: 'mp3'"),
+        ("--emotion awe --raw --trim", 2, "cannot be combined with --trim"),
+        ("--emotion awe --all-emotions", 2, "not allowed with argument --emotion"),
+        ("--n 3", 2, "one of the arguments --emotion --all-emotions --from-manifest is required"),
+        ("--from-manifest m.jsonl --out x --steps 3", 2, "--steps cannot be combined with --from-manifest"),
+        ("--from-manifest m.jsonl", 2, "--from-manifest needs --out"),
+        ("--from-manifest x/m.jsonl --out x", 2, "--out must be another folder"),
+        ("--from-manifest m.jsonl --out x", 3, "m.jsonl: cannot be read as a manifest of generated clips"),
+        ("--from-manifest file --out x", 3, "file, line 1: not a clip made by generate"),
+        ("--emotion awe --out file", 1, "file: "),
+        ("--emotion awe --out file/x", 1, "file/x: Not a directory"),
+        ("--emotion awe --checkpoint missing", 4, "missing"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_sentence(command, arguments, code, says):
+    Path("file").write_text("not a manifest\n")
+    extra = {"checkpoint": "missing"} if "--checkpoint" in arguments else {}
+    ended, out, err = command(*arguments.split(), **extra)
+    assert (ended, out) == (code, "")
+    assert err.startswith("error: ") and err.count("\n") == 1 and says in err
+    assert [path.name for path in Path.cwd().iterdir()] == ["file"]
+
+
+def test_a_device_that_is_not_there(command, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, _, err = command("--emotion", "awe", "--device", "cuda")
+    assert code == 2 and err.startswith("error: --device cuda: ") and err.count("\n") == 1
+
+
+def test_benchmark_adds_up(tiny_checkpoint):
+    ended = run_command("vocalburst.gen.benchmark", "--checkpoint", tiny_checkpoint, "--n", "3", "--json")
+    assert ended.returncode == 0, ended.stderr
+    numbers = json.loads(ended.stdout)
+    parts = [numbers[key] for key in ("process_start", "load", "denoiser", "vocoder", "rest")]
+    assert min(parts) > 0 and sum(parts) == pytest.approx(numbers["total"], rel=1e-6)
+    assert numbers["denoiser_calls"] == 3 * 4
