@@ -205,6 +205,32 @@ A recognition rate compares sets of clips with each other; it says nothing about
 """
 
 
+def render_card(model: Recogniser, report: dict, config_name: str) -> str:
+    """The README of a checkpoint; `report` is the `training` section of its config.json."""
+    low, high = report["dev_uar_interval"]
+    return CARD.format(
+        n_emotions=len(model.config.emotions),
+        dim=model.config.embedding_dim,
+        uar=report["dev_uar"],
+        low=low,
+        high=high,
+        n_speakers=report["dev_speakers"],
+        n_dev=report["dev_clips"],
+        chance=1 / len(model.config.emotions),
+        n_train=report["train_clips"],
+        n_train_speakers=report["train_speakers"],
+        manifest=report["manifest_sha256"],
+        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        epochs=report["config"]["epochs"],
+        seed=report["config"]["seed"],
+        minutes=report["cpu_minutes"],
+        config=f"configs/recogniser/{config_name}",
+        recalls="\n".join(
+            f"| {name} | {100 * recall:.1f} |" for name, recall in report["dev_recalls"].items()
+        ),
+    )
+
+
 def train_command(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.config)
     emotions = config.network.emotions
@@ -243,26 +269,7 @@ def train_command(arguments: argparse.Namespace) -> None:
         "cpu_minutes": round(minutes, 1),
         "history": history,
     }
-    card = CARD.format(
-        n_emotions=len(emotions),
-        dim=config.network.embedding_dim,
-        uar=report["dev_uar"],
-        low=low,
-        high=high,
-        n_speakers=report["dev_speakers"],
-        n_dev=report["dev_clips"],
-        chance=1 / len(emotions),
-        n_train=report["train_clips"],
-        n_train_speakers=report["train_speakers"],
-        manifest=manifest_hash,
-        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
-        epochs=config.epochs,
-        seed=config.seed,
-        minutes=minutes,
-        config=f"configs/recogniser/{arguments.config.name}",
-        recalls="\n".join(f"| {name} | {100 * recall:.1f} |" for name, recall in dev_recalls.items()),
-    )
-    model.save(arguments.out, card, report)
+    model.save(arguments.out, render_card(model, report, arguments.config.name), report)
     print(f"dev UAR {report['dev_uar']:.4f} ({low:.4f} to {high:.4f}), saved in {arguments.out}")
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from vocalburst.eval.augmentation import Augmentation, augment, mixed_batch
 from vocalburst.eval.recogniser import NetworkConfig, Recogniser, attentive_statistics, pad_mels
 from vocalburst.eval.train_recogniser import batch_indices, main, read_config, update_average
 from vocalburst.gen.data.audio import SAMPLE_RATE, encode_wave
+from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.data.manifest import Clip, write_manifest
 
@@ -279,3 +281,14 @@ def test_training_from_the_command_line_hears_the_difference(tmp_path, monkeypat
     heard = model.probabilities([tone(200, 0.5, 91), tone(700, 0.4, 92), tone(2000, 0.3, 93)]).argmax(axis=1)
     assert heard.tolist() == [0, 1, 2]
     assert "dev UAR" in capsys.readouterr().out
+
+
+def test_the_checkpoint_that_ships_is_whole_and_small():
+    folder = Path(__file__).parents[1] / "checkpoints" / "evaluators" / "logmel"
+    model = Recogniser.load(folder)
+    assert model.config.emotions == EMOGATOR_30
+    assert (folder / "model.safetensors").stat().st_size < 4e6
+    training = json.loads((folder / "config.json").read_text())["training"]
+    assert f"**{training['dev_uar']:.3f}**" in (folder / "README.md").read_text()
+    probability = model.probabilities([tone(300, 0.8), tone(900, 0.4, 1)])
+    assert probability.shape == (2, 30) and np.isfinite(probability).all()
