@@ -14,11 +14,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vocalburst.gen.data.emotions import EMOGATOR_30, EXVO_10, SONATA_25
+from vocalburst.gen.data.emotions import LABEL_SETS
 from vocalburst.gen.data.errors import InputDataError
 
 FID_FLOOR = 0.01
-PROTOCOLS = {"exvo-10": EXVO_10, "sonata-25": SONATA_25, "emogator-30": EMOGATOR_30}
+PROTOCOLS = LABEL_SETS  # a protocol asks for every emotion that its corpus labels
 
 
 @dataclass(frozen=True)
