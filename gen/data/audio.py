@@ -162,6 +162,8 @@ def voice_windows(
     what is then still longer than `max_seconds` is cut at the quietest place of its middle half, again and
     again. Silence at the edges of a window belongs to none.
     """
+    if len(wave) == 0:
+        return []
     size = round(frame * SAMPLE_RATE)
     energy = frame_energy(wave, frame)
     active = energy > energy.max(initial=0.0) * 10 ** (threshold_db / 10)

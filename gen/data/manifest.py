@@ -125,10 +125,13 @@ def read_manifest(path: str | Path) -> list[Clip]:
 
 
 def manifest_root(path: str | Path) -> Path:
-    """The folder that the paths of a manifest start from."""
+    """The folder that the paths of a manifest start from. Raises InputDataError on a damaged report."""
     report = Path(path).parent / "report.json"
     if report.exists():
-        root = json.loads(report.read_text(encoding="utf-8")).get("root")
+        try:
+            root = json.loads(report.read_text(encoding="utf-8")).get("root")
+        except (ValueError, AttributeError):
+            raise InputDataError(f"{report}: is not the JSON report that prepare writes") from None
         if root is not None:
             return Path(root)
     return Path(path).parent

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vocalburst.gen.data.audio import SAMPLE_RATE, read_wave
+from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import TAR_SEPARATOR, Clip, iterate_file_bytes
 
 
@@ -21,7 +22,10 @@ def content_key(root: Path, clips: Sequence[Clip]) -> str:
     """Hash of the clips' ids, parts and files (size and modification time) and of the sample rate."""
     digest = hashlib.sha256(str(SAMPLE_RATE).encode())
     for file in sorted({clip.path.split(TAR_SEPARATOR)[0] for clip in clips}):
-        stat = (root / file).stat()
+        try:
+            stat = (root / file).stat()
+        except OSError as error:
+            raise InputDataError(f"{root / file}: cannot be read ({error.strerror})") from None
         digest.update(f"{file}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
     for clip in clips:
         digest.update(f"{clip.id}|{clip.path}|{clip.start}|{clip.end}\n".encode())

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from vocalburst.gen.data.errors import InputDataError
 
 TIME = r"[\[(]?(\d+(?::\d{1,2}){0,2}(?:\.\d+)?)[\])]?"
-LINE = re.compile(rf"^{TIME}(?:\s*(?:-->|[-–,;\s])\s*{TIME})?\s*[-–,;:\s]\s*(?P<label>\S.*)$")
+LINE = re.compile(rf"^{TIME}(?:\s*(?:-->|[-–,;\s])\s*{TIME})?\s*[-–,;:\s]\s*(?P<label>[^\d\s].*)$")
 HEADER = re.compile(r"^\W*(start|begin|onset|from|time|timestamp)\b(?!.*\d)", re.IGNORECASE)
 TOLERANCE = 1.0  # seconds that a last time may pass the end: players round, and mp3 adds padding
 
