@@ -72,7 +72,7 @@ def untrained(vocoder: BurstVocoder, seed: int) -> BurstVocoder:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return type(vocoder).from_config(vocoder.config, magnitude_skip=False).eval()
+        return type(vocoder).from_config(vocoder.config, magnitude_skip=False, level_corrections=0).eval()
 
 
 def bootstrap_over_speakers(
@@ -182,7 +182,7 @@ def read_waves(manifest: str, clips: Sequence[Clip]) -> list[torch.Tensor]:
     from vocalburst.gen.data.manifest import iterate_file_bytes, manifest_root
     from vocalburst.gen.data.mel import MelConfig
 
-    root, hop = manifest_root(manifest), MelConfig().hop_length
+    root, hop, shortest = manifest_root(manifest), MelConfig().hop_length, MelConfig().n_fft
     by_path: dict[str, list[int]] = {}
     for index, clip in enumerate(clips):
         by_path.setdefault(clip.path, []).append(index)
@@ -191,9 +191,9 @@ def read_waves(manifest: str, clips: Sequence[Clip]) -> list[torch.Tensor]:
     for path, data in iterate_file_bytes(root, by_path):
         for index in by_path[path]:
             wave = read_wave(data, start=clips[index].start, end=clips[index].end, name=f"{root / path}")
-            if len(wave) < 2 * hop:
+            if len(wave) < shortest:
                 raise InputDataError(
-                    f"{clips[index].id}: lasts {len(wave)} samples, expected at least {2 * hop}"
+                    f"{clips[index].id}: lasts {len(wave)} samples, expected at least {shortest}"
                 )
             waves[index] = torch.from_numpy(wave[: len(wave) // hop * hop])[None]
             bar.update()

@@ -35,6 +35,7 @@ class ModelConfig(Section):
     intermediate_dim: int = 1536
     num_layers: int = Field(8, ge=1)
     magnitude_skip: bool = True  # False gives the plain Vocos
+    level_corrections: int = Field(0, ge=0)
 
 
 class DataConfig(Section):
@@ -69,8 +70,8 @@ class DiscriminatorConfig(Section):
 
 
 class OptimiserConfig(Section):
-    warmup_learning_rate: float = Field(5e-4, gt=0)  # constant after the ramp
-    learning_rate: float = Field(5e-4, gt=0)  # of generator and discriminators; cosine to 0 at the run's end
+    warmup_learning_rate: float = Field(5e-4, gt=0)  # after the ramp; half a cosine down to learning_rate
+    learning_rate: float = Field(5e-4, gt=0)  # of the second stage, discriminators too; half a cosine to 0
     ramp_samples: int = Field(0, ge=0)
     betas: tuple[float, float] = (0.8, 0.9)
     weight_decay: float = 0.01
@@ -99,12 +100,12 @@ class VocoderTraining(Section):
 
 
 def learning_rate(config: VocoderTraining, samples: int) -> float:
-    """Ramp to the warm-up's rate and stay; once adversarial, half a cosine down to 0 at `total_samples`."""
+    """A ramp, then half a cosine in each stage: warmup_learning_rate -> learning_rate -> 0."""
     rates, start = config.optimiser, config.warmup_samples
     if samples < start:
-        return rates.warmup_learning_rate * min(
-            1.0, (samples + config.batch_size) / max(1, rates.ramp_samples)
-        )
+        ramp = min(1.0, (samples + config.batch_size) / max(1, rates.ramp_samples))
+        fall = 0.5 * (1 + math.cos(math.pi * samples / start))
+        return ramp * (rates.learning_rate + (rates.warmup_learning_rate - rates.learning_rate) * fall)
     progress = min(1.0, (samples - start) / max(1, config.total_samples - start))
     return rates.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 

@@ -35,14 +35,15 @@ def multi_resolution_stft(
 
     The auxiliary losses of Yamamoto, Song and Kim 2020 (Parallel WaveGAN); their sum is the distance that
     `vocalburst copy-synthesis` reports. With S the magnitude of `wave` and S_hat that of `wave_hat`:
-    ||S - S_hat||_F / ||S||_F (norms over the whole batch, so that one silent clip cannot divide by zero) and
-    mean |ln S - ln S_hat|.
+    ||S - S_hat||_F / ||S||_F for each clip (the floor of the magnitude keeps a silent one from dividing by
+    zero), and mean |ln S - ln S_hat|.
     """
     convergence = log_magnitude = torch.zeros((), device=wave.device)
     for n_fft, hop_length in resolutions:
         magnitude_hat = stft_magnitude(wave_hat, n_fft, hop_length)
         magnitude = stft_magnitude(wave, n_fft, hop_length)
-        convergence = convergence + (magnitude - magnitude_hat).norm() / magnitude.norm()
+        error = torch.linalg.matrix_norm(magnitude - magnitude_hat)  # [B], Frobenius
+        convergence = convergence + (error / torch.linalg.matrix_norm(magnitude)).mean()
         log_magnitude = log_magnitude + (magnitude.log() - magnitude_hat.log()).abs().mean()
     return convergence / len(resolutions), log_magnitude / len(resolutions)
 

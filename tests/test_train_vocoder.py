@@ -33,13 +33,13 @@ def burst(seed: int, seconds: float = 0.5) -> np.ndarray:
     return (0.2 * np.exp(-4 * time) * (tone + 0.1 * rng.standard_normal(len(time)))).astype(np.float32)
 
 
-@pytest.fixture
-def manifest(tmp_path) -> Path:
+def write_corpus(folder: Path) -> Path:
+    """12 short bursts of 6 speakers, the first 8 for training; returns the manifest."""
     clips = []
     for index in range(12):
         name, seconds = f"clip-{index:02d}", 0.1 + 0.05 * index
         wave = burst(index, seconds)
-        (tmp_path / f"{name}.wav").write_bytes(encode_wave(wave))
+        (folder / f"{name}.wav").write_bytes(encode_wave(wave))
         clips.append(
             Clip(
                 id=name,
@@ -55,8 +55,25 @@ def manifest(tmp_path) -> Path:
                 peak_db=-6.0,
             )
         )
-    write_manifest(tmp_path / "manifest.jsonl", clips)
-    return tmp_path / "manifest.jsonl"
+    write_manifest(folder / "manifest.jsonl", clips)
+    return folder / "manifest.jsonl"
+
+
+@pytest.fixture
+def manifest(tmp_path) -> Path:
+    return write_corpus(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> VocoderTraining:
+    """A finished, never interrupted run."""
+    config = settings(write_corpus(tmp_path_factory.mktemp("whole")))
+    train(config)
+    return config
+
+
+def to_be_broken(whole: VocoderTraining, folder: Path) -> VocoderTraining:
+    return whole.model_copy(update={"out": str(folder / "broken")})
 
 
 def settings(manifest: Path, **changes) -> VocoderTraining:
@@ -111,10 +128,8 @@ class Killed(Exception):
     pass
 
 
-def test_a_run_killed_between_saves_continues_bitwise(manifest, monkeypatch):
-    whole = settings(manifest)
-    train(whole)
-    broken = settings(manifest, out=str(manifest.parent / "broken"))
+def test_a_run_killed_between_saves_continues_bitwise(whole, tmp_path, monkeypatch):
+    broken = to_be_broken(whole, tmp_path)
     step = train_vocoder.VocoderTrainer.step
 
     def step_or_die(self, wave, samples):
@@ -132,12 +147,10 @@ def test_a_run_killed_between_saves_continues_bitwise(manifest, monkeypatch):
     assert_same_run(Path(whole.out), Path(broken.out))
 
 
-def test_a_kill_during_a_save_loses_only_that_save(manifest, monkeypatch):
+def test_a_kill_during_a_save_loses_only_that_save(whole, tmp_path, monkeypatch):
     from accelerate import Accelerator
 
-    whole = settings(manifest)
-    train(whole)
-    broken = settings(manifest, out=str(manifest.parent / "broken"))
+    broken = to_be_broken(whole, tmp_path)
     save_state = Accelerator.save_state
 
     def die_halfway(self, folder, **options):
@@ -222,12 +235,13 @@ def test_presets_are_valid(name):
     assert config.discriminators.resolution_weight == 1.0
 
 
-def test_learning_rate_ramps_stays_and_falls():
+def test_learning_rate_ramps_and_falls_in_both_stages():
     config = settings(Path("m.jsonl"), warmup_samples=100, total_samples=300, batch_size=4)
-    rates = {"warmup_learning_rate": 2e-3, "learning_rate": 1e-3, "ramp_samples": 40}
+    rates = {"warmup_learning_rate": 3e-3, "learning_rate": 1e-3, "ramp_samples": 20}
     config = config.model_copy(update={"optimiser": config.optimiser.model_copy(update=rates)})
-    assert learning_rate(config, 0) == pytest.approx(2e-3 * 4 / 40)
-    assert learning_rate(config, 96) == 2e-3
+    assert learning_rate(config, 0) == pytest.approx(3e-3 * 4 / 20)
+    assert learning_rate(config, 50) == pytest.approx(2e-3)
+    assert learning_rate(config, 25) == pytest.approx(2e-3 + 1e-3 * math.sqrt(0.5))
     assert learning_rate(config, 100) == 1e-3
     assert learning_rate(config, 150) == pytest.approx(1e-3 * 0.5 * (1 + math.sqrt(0.5)))
     assert learning_rate(config, 200) == pytest.approx(5e-4)

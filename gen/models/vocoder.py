@@ -1,7 +1,8 @@
 """The vocoder: from a log-mel spectrogram to one complex spectrum per frame, then an inverse STFT to a wave.
 
 Vocos (Siuzdak 2024, "Vocos: Closing the gap between time-domain and Fourier-based neural vocoders"): backbone
-and head come from the `vocos` package. Shape letters: B batch, M mel bin, T mel frame, H hidden channel.
+and head come from the `vocos` package. Shape letters: B batch, M mel bin, T mel frame, F STFT bin,
+H hidden channel.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from vocalburst.gen.data.mel import LogMel, MelConfig
 
 # A frame whose every bin lies within this of the log floor is digital silence (the floor is -140 dB).
 SILENCE_MARGIN = 0.1
+# Natural log of the largest factor of one level correction, 20 dB.
+MAX_CORRECTION = 2.3
 
 
 class BurstVocoder(ModelMixin, ConfigMixin):
@@ -31,6 +34,8 @@ class BurstVocoder(ModelMixin, ConfigMixin):
     magnitude_skip: let the network predict a factor on the magnitude that the mel itself suggests. The layer
     norm behind the first convolution takes the level away, and learning to restore it exactly costs a plain
     Vocos (False, as in the public weights) many steps.
+    level_corrections: how often the finished wave's own mel is compared with the one asked for, and every
+    region of its spectrum scaled by the ratio. Each costs one STFT and its inverse; 0 in the public weights.
     """
 
     @register_to_config
@@ -41,6 +46,7 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         num_layers: int = 8,
         mel: dict | None = None,
         magnitude_skip: bool = False,
+        level_corrections: int = 0,
     ):
         super().__init__()
         # Here, not above: vocos imports encodec, which takes seconds.
@@ -53,8 +59,9 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         self.head = ISTFTHead(dim, front.n_fft, front.hop_length, padding="center")
         # The package's own ceiling would clip loud tones: a full-scale sine reads n_fft / 4.
         self.max_magnitude = front.n_fft / 2 if magnitude_skip else 1e2
-        if magnitude_skip:
-            self.register_buffer("spread", spread_matrix(front))
+        filters = LogMel(front).spectrogram.mel_scale.fb  # [F, M]
+        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("cover", cover_matrix(filters), persistent=False)
 
     @property
     def mel_config(self) -> MelConfig:
@@ -74,26 +81,40 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         with torch.autocast(mel.device.type, enabled=False):
             output = self.head.out(hidden.to(self.head.out.weight.dtype)).float().transpose(1, 2)
             log_magnitude, phase = output.chunk(2, dim=1)
+            mel = mel.float()
             audible = (mel > self.mel_config.floor + SILENCE_MARGIN).any(dim=1, keepdim=True)
             if self.config.magnitude_skip:
-                log_magnitude = log_magnitude + (self.spread.float() @ mel.float().exp()).log()
+                widths = self.filters.float().sum(0).clamp(min=1e-8)[:, None]  # [M, 1], in bins
+                log_magnitude = log_magnitude + (self.cover.float() @ (mel.exp() / widths)).log()
             magnitude = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
-            return self.head.istft(torch.polar(magnitude, phase))
+            wave = self.head.istft(torch.polar(magnitude, phase))
+            for _ in range(self.config.level_corrections):
+                wave = self._correct_levels(wave, mel)
+            return wave
+
+    def _correct_levels(self, wave: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+        """Overlapping frames disagree, so a wave's mel is not the one its frames were made for; bring it closer."""
+        front = self.mel_config
+        if wave.shape[-1] <= front.n_fft // 2:
+            return wave  # too short for the front end itself, which mirrors half a window at the edges
+        window = self.head.istft.window
+        spectrum = torch.stft(wave, front.n_fft, front.hop_length, window=window, return_complex=True)
+        made = (self.filters.float().T @ spectrum.abs()).clamp(min=front.log_floor).log()
+        gain = (self.cover.float() @ (mel - made)).clamp(-MAX_CORRECTION, MAX_CORRECTION).exp()
+        return self.head.istft(spectrum * gain)
 
 
-def spread_matrix(config: MelConfig) -> torch.Tensor:
-    """[F, M], nonnegative: spreads each mel bin evenly under its filter; F = n_fft // 2 + 1.
+def cover_matrix(filters: torch.Tensor) -> torch.Tensor:
+    """filters [F, M] -> [F, M]: each STFT bin's share of every filter that covers it; rows sum to 1.
 
-    Where the STFT magnitude is flat, `matrix @ mel magnitude` gives it back. Bins that no filter
-    covers take the nearest one.
+    A bin that no filter covers belongs to the one with the nearest peak.
     """
-    filters = LogMel(config).spectrogram.mel_scale.fb  # [F, M]
-    weight = filters.clone()
+    shares = filters.clone()
     # A filter too narrow to hold a bin is nobody's nearest.
-    peaks = torch.where(filters.sum(0) > 0, filters.argmax(0), -config.n_fft)  # [M], bin numbers
+    peaks = torch.where(filters.sum(0) > 0, filters.argmax(0), -len(filters))  # [M], bin numbers
     for bin_number in (filters.sum(1) == 0).nonzero()[:, 0].tolist():
-        weight[bin_number, (peaks - bin_number).abs().argmin()] = 1.0
-    return weight / weight.sum(1, keepdim=True) / filters.sum(0).clamp(min=1e-8)
+        shares[bin_number, (peaks - bin_number).abs().argmin()] = 1.0
+    return shares / shares.sum(1, keepdim=True)
 
 
 def load_vocoder(path_or_hub_id: str | Path, expected: MelConfig) -> BurstVocoder:
@@ -142,7 +163,7 @@ def _local_folder(path_or_hub_id: str) -> Path:
 def _load_own(folder: Path) -> BurstVocoder:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        names = ("dim", "intermediate_dim", "num_layers", "mel", "magnitude_skip")
+        names = ("dim", "intermediate_dim", "num_layers", "mel", "magnitude_skip", "level_corrections")
         sizes = {name: config[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = (
@@ -229,7 +250,9 @@ def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
 def _build(sizes: dict, state: dict[str, torch.Tensor], folder: Path) -> BurstVocoder:
     try:
         model = BurstVocoder(**sizes)
-        model.load_state_dict({key: value.float() for key, value in state.items()})
+        # The window follows from the configuration; a half-precision file would round it.
+        constants = {"head.istft.window": model.head.istft.window}
+        model.load_state_dict({key: value.float() for key, value in state.items()} | constants)
     except MissingModelError as error:
         raise MissingModelError(f"{folder}: {error}") from None
     except (RuntimeError, TypeError, ValueError) as error:
