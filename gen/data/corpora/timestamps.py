@@ -65,10 +65,8 @@ def parse_timestamps(text: str, seconds: float, label_of: Callable[[str], str], 
     segments = []
     for start_text, end_text, label, line in found:
         start = to_seconds(start_text, unit)
-        if end_text:
-            end = to_seconds(end_text, unit)
-        else:
-            end = next((later for later in starts if later > start), seconds)
+        following = next((later for later in starts if later > start), seconds)
+        end = to_seconds(end_text, unit) if end_text else following
         if end > seconds + TOLERANCE:
             raise InputDataError(
                 f"{name}, line {line}: ends at {end:g} s, the recording lasts {seconds:.1f} s"
