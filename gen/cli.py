@@ -22,6 +22,11 @@ COMMANDS = {
         "vocalburst.gen.copy_synthesis",
         "judge a vocoder: real mel -> wave, against Griffin-Lim",
     ),
+    "resynthesise": (
+        "vocalburst.gen.resynthesise",
+        "real clips through the vocoder, the copy-synthesis control",
+    ),
+    "compare-mels": ("vocalburst.gen.compare_mels", "picture of generated over real mels"),
     "benchmark": ("vocalburst.gen.benchmark", "seconds per clip and where they go"),
     "recognise": (
         "vocalburst.eval.recognise",
