@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ class BurstPipeline(DiffusionPipeline):
     """Parts and the order they are called in. Build with `from_pretrained` or `load_generator`."""
 
     model_cpu_offload_seq = "transformer->vocoder"
-    _optional_components = ["guide"]
+    _optional_components: ClassVar[list[str]] = ["guide"]
 
     def __init__(
         self,
@@ -191,7 +192,8 @@ class BurstPipeline(DiffusionPipeline):
             )
         if spec.duration is not None and not self.durations[0] <= spec.duration <= self.durations[1]:
             raise InputDataError(
-                f"duration {spec.duration:g} s: this checkpoint makes {self.durations[0]:g} to {self.durations[1]:.2f} s"
+                f"duration {spec.duration:g} s: this checkpoint makes "
+                f"{self.durations[0]:g} to {self.durations[1]:.2f} s"
             )
         if spec.scheduler not in SCHEDULERS:
             raise InputDataError(f"unknown scheduler {spec.scheduler!r}; known: {', '.join(SCHEDULERS)}")

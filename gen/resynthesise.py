@@ -24,9 +24,9 @@ def resynthesise(manifest: Path, out: Path, split: str, n: int, seed: int, check
     import torch
     from tqdm import tqdm
 
-    from vocalburst.gen.data.audio import encode_wave, limit_peak, write_file
+    from vocalburst.gen.data.audio import encode_wave, limit_peak, read_wave, write_file
     from vocalburst.gen.data.errors import InputDataError
-    from vocalburst.gen.data.manifest import manifest_root, read_clip, read_manifest
+    from vocalburst.gen.data.manifest import Clip, iterate_file_bytes, manifest_root, read_manifest
     from vocalburst.gen.data.mel import LogMel
     from vocalburst.gen.dataset import normalise_level
     from vocalburst.gen.pipeline import load_generator, one_thread
@@ -45,18 +45,24 @@ def resynthesise(manifest: Path, out: Path, split: str, n: int, seed: int, check
             f"{manifest}: expected {n} {split} clips of every emotion, too few of {short or 'all'}"
         )
     rng = np.random.default_rng(seed)
-    jobs = [(name, clips[k]) for name, clips in by_emotion.items() for k in rng.permutation(len(clips))[:n]]
+    chosen = [(name, clips[k]) for name, clips in by_emotion.items() for k in rng.permutation(len(clips))[:n]]
+    parts: dict[str, list[tuple[str, Clip]]] = {}  # by file, since a tar shard is read from its start
+    for name, clip in chosen:
+        parts.setdefault(clip.path, []).append((name, clip))
+    root = manifest_root(manifest)
+    jobs = ((*part, data) for path, data in iterate_file_bytes(root, parts) for part in parts[path])
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for name, clip in tqdm(jobs, unit="clip", desc="resynthesise", file=sys.stderr):
-        wave, _, level = normalise_level(read_clip(manifest_root(manifest), clip))
+    for name, clip, data in tqdm(jobs, total=len(chosen), unit="clip", desc="resynthesise", file=sys.stderr):
+        wave = read_wave(data, start=clip.start, end=clip.end, name=f"{root / clip.path}")
+        wave, _, level = normalise_level(wave)
         with one_thread(), torch.inference_mode():
             copy = pipeline.vocoder(log_mel(torch.from_numpy(wave))[None])[0].numpy()
         copy = copy * np.float32(10 ** ((level - pipeline.normalizer.config.level_db) / 20))
-        data = encode_wave(limit_peak(copy))
+        encoded = encode_wave(limit_peak(copy))
         file_name = f"{name}_{clip.id}.wav"
-        write_file(out / file_name, data)
-        digest = hashlib.sha256(data).hexdigest()
+        write_file(out / file_name, encoded)
+        digest = hashlib.sha256(encoded).hexdigest()
         row = {
             "file_name": file_name,
             "emotion": name,
@@ -65,7 +71,7 @@ def resynthesise(manifest: Path, out: Path, split: str, n: int, seed: int, check
             "sha256": digest,
         }
         rows.append(json.dumps({**row, "checkpoint": pipeline.content_hash}) + "\n")
-    write_file(out / "manifest.jsonl", "".join(rows).encode())
+    write_file(out / "manifest.jsonl", "".join(sorted(rows)).encode())
     return len(rows)
 
 

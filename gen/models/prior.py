@@ -17,7 +17,7 @@ from diffusers.configuration_utils import register_to_config
 
 @dataclass(frozen=True)
 class Attributes:
-    """seconds: length of the clip; active_seconds: of its voice-active part; level_db: dBFS of that part; voice: row."""
+    """seconds: of the whole clip; active_seconds: of its voice-active part; level_db: dBFS of that part; voice: row."""
 
     seconds: float
     active_seconds: float
