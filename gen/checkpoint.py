@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import ModelMixin
+from diffusers import ModelMixin, SchedulerMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -87,7 +87,7 @@ def load_part(model_class: type[Model], folder: Path) -> Model:
     config = read_json(folder / "config.json")
     try:
         model = model_class.from_config(config)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise MissingModelError(
             f"{folder / 'config.json'}: not a {model_class.__name__} config ({error})"
         ) from None
@@ -102,10 +102,32 @@ def load_part(model_class: type[Model], folder: Path) -> Model:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise MissingModelError(f"{path}: does not fit its config.json ({reason})") from None
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise MissingModelError(f"{path}: the tensor {name} holds values that are not finite numbers")
+    check_finite(model, path)
     return model.eval()
+
+
+def check_finite(model: torch.nn.Module, source: str | Path) -> None:
+    """Raise MissingModelError when a weight is infinite or not a number; `source` is what the error names."""
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise MissingModelError(f"{source}: the tensor {name} holds values that are not finite numbers")
+
+
+def load_scheduler(folder: Path) -> SchedulerMixin:
+    """The stock diffusers scheduler of a checkpoint folder: a class by name, never code of the folder's own."""
+    import diffusers
+
+    entry = read_json(folder / "model_index.json").get("scheduler")
+    name = entry[-1] if isinstance(entry, list) and entry else entry
+    scheduler_class = getattr(diffusers, str(name), None)
+    if not (isinstance(scheduler_class, type) and issubclass(scheduler_class, SchedulerMixin)):
+        raise MissingModelError(f"{folder / 'model_index.json'}: {name!r} is not a diffusers scheduler")
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = read_json(path)
+    try:
+        return scheduler_class.from_config(config)
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise MissingModelError(f"{path}: not the settings of {name} ({error})") from None
 
 
 def content_hash(folder: Path) -> str:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from vocalburst.gen.cli import run
+from vocalburst.gen.data.errors import InputDataError
 
 
 def export(
@@ -30,6 +31,10 @@ def export(
     from vocalburst.gen.run_folder import written_whole
     from vocalburst.gen.sampling import build_scheduler
 
+    unknown = [name for name in settings or {} if name not in GENERATION_DEFAULTS]
+    if unknown:
+        known = ", ".join(GENERATION_DEFAULTS)
+        raise InputDataError(f"unknown setting {unknown[0]!r}; known: {known}")
     model = run_folder / "model"
     normalizer = load_part(MelNormalizer, model / "normalizer")
     defaults = {**GENERATION_DEFAULTS, **(settings or {})}

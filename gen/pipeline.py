@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +21,14 @@ import numpy as np
 import torch
 from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin
 
-from vocalburst.gen.checkpoint import content_hash, load_part, locate_checkpoint, read_json
+from vocalburst.gen.checkpoint import (
+    check_finite,
+    content_hash,
+    load_part,
+    load_scheduler,
+    locate_checkpoint,
+    read_json,
+)
 from vocalburst.gen.data.audio import SAMPLE_RATE, write_file
 from vocalburst.gen.data.emotions import parse_request
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
@@ -137,30 +145,32 @@ class BurstPipeline(DiffusionPipeline):
         vocoder: folder or hub id of another one, such as `charactr/vocos-mel-24khz`.
         """
         folder = locate_checkpoint(checkpoint)
-        index = read_json(folder / "model_index.json")
-        normalizer = load_part(MelNormalizer, folder / "normalizer")
-        guide = load_part(BurstTransformer, folder / "guide") if (folder / "guide").is_dir() else None
-        import diffusers
-
         settings = {**GENERATION_DEFAULTS, **read_json(folder / "generation.json")}
-        scheduler_name = (index.get("scheduler") or [None, ""])[1]
-        scheduler_class = getattr(diffusers, str(scheduler_name), None)
-        if not (isinstance(scheduler_class, type) and issubclass(scheduler_class, SchedulerMixin)):
+        normalizer = load_part(MelNormalizer, folder / "normalizer")
+        transformer = load_part(BurstTransformer, folder / "transformer")
+        guide = load_part(BurstTransformer, folder / "guide") if (folder / "guide").is_dir() else None
+        try:
+            mel = normalizer.mel_config
+        except MissingModelError as error:
+            raise MissingModelError(f"{folder / 'normalizer'}: {error}") from None
+        if mel.sample_rate != SAMPLE_RATE:
             raise MissingModelError(
-                f"{folder / 'model_index.json'}: {scheduler_name!r} is not a diffusers scheduler"
+                f"{folder}: made for {mel.sample_rate} Hz, this package works at {SAMPLE_RATE} Hz"
             )
+        for network in (transformer, guide):
+            if network is not None and network.config.n_mels != mel.n_mels:
+                raise MissingModelError(
+                    f"{folder}: a denoiser of {network.config.n_mels} mel bins, a normaliser of {mel.n_mels}"
+                )
+        if guide is None and settings["guidance_by"] == "guide":
+            raise MissingModelError(f"{folder}: guidance_by is guide, but the checkpoint has no folder guide")
+        vocoder_source = vocoder or folder / "vocoder"
+        vocoder_part = load_vocoder(vocoder_source, mel)
+        check_finite(vocoder_part, vocoder_source)
         pipeline = cls(
-            load_part(BurstTransformer, folder / "transformer"),
-            normalizer,
-            load_part(ClipPrior, folder / "prior"),
-            load_vocoder(vocoder or folder / "vocoder", normalizer.mel_config),
-            scheduler_class.from_config(read_json(folder / "scheduler" / "scheduler_config.json")),
-            guide,
-        )
-        if normalizer.mel_config.sample_rate != SAMPLE_RATE:
-            raise MissingModelError(
-                f"{folder}: made for {normalizer.mel_config.sample_rate} Hz, this package works at {SAMPLE_RATE} Hz"
-            )
+            transformer, normalizer, load_part(ClipPrior, folder / "prior"), vocoder_part,
+            load_scheduler(folder), guide,
+        )  # fmt: skip
         pipeline.defaults = settings
         pipeline.content_hash = content_hash(folder)
         return pipeline
@@ -237,9 +247,9 @@ class BurstPipeline(DiffusionPipeline):
                 return [burst for spec in specs for burst in self._synthesise_rows([spec], None)]
         longest = self.mel_config.n_frames(round((self.durations[1] + MARGIN) * SAMPLE_RATE))
         bursts: list[Burst] = []
-        for first in range(0, len(specs), ROWS):
-            rows = list(specs[first : first + ROWS])
-            bursts += self._synthesise_rows(rows + rows[:1] * (ROWS - len(rows)), longest)[: len(rows)]
+        for _, alike in groupby(specs, key=lambda spec: (spec.steps, spec.guidance, spec.scheduler)):
+            while rows := list(islice(alike, ROWS)):
+                bursts += self._synthesise_rows(rows + rows[:1] * (ROWS - len(rows)), longest)[: len(rows)]
         return bursts
 
     def _synthesise_rows(self, specs: Sequence[BurstSpec], frames: int | None) -> list[Burst]:
