@@ -1,0 +1,90 @@
+"""A trained run and a vocoder become a checkpoint that generates."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vocalburst.gen import export as export_command
+from vocalburst.gen import load_generator
+from vocalburst.gen.checkpoint import WEIGHTS, content_hash
+
+
+@pytest.fixture
+def run_folder(tiny_checkpoint, tmp_path) -> Path:
+    """What a training run leaves, made of the tiny checkpoint's parts."""
+    run = tmp_path / "run"
+    for part in ("transformer", "normalizer", "prior"):
+        shutil.copytree(tiny_checkpoint / part, run / "model" / part)
+    shutil.copytree(run / "model", run / "snapshots" / "000000100")
+    return run
+
+
+def export(monkeypatch, *arguments) -> int:
+    monkeypatch.setattr(sys, "argv", ["vocalburst export", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        export_command.main()
+    return ended.value.code
+
+
+def test_export_and_generate(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path):
+    out = tmp_path / "checkpoints" / "mine"
+    out.mkdir(parents=True)
+    (out / "README.md").write_text("# Card")
+    code = export(
+        monkeypatch, "--run", run_folder, "--vocoder", tiny_checkpoint / "vocoder", "--out", out,
+        "--guide", run_folder / "snapshots" / "000000100",
+        "--settings", '{"steps": 3, "scheduler": "heun", "guidance_by": "guide"}',
+    )  # fmt: skip
+    assert code == 0
+    assert capsys.readouterr().out.strip() == content_hash(out)
+    assert (out / "README.md").read_text() == "# Card"
+    settings = json.loads((out / "generation.json").read_text())
+    assert (settings["steps"], settings["scheduler"], settings["license"]) == (3, "heun", "Apache-2.0")
+    for part, origin in (("transformer",) * 2, ("guide", "transformer"), ("vocoder",) * 2):
+        exact, half = load_file(tiny_checkpoint / origin / WEIGHTS), load_file(out / part / WEIGHTS)
+        assert exact.keys() == half.keys()
+        assert {t.dtype for t in half.values()} == {torch.float16}
+        for key in exact:
+            torch.testing.assert_close(half[key].float(), exact[key], atol=1e-3, rtol=1e-3)
+    pipeline = load_generator(out)
+    assert type(pipeline.scheduler).__name__ == "FlowMatchHeunDiscreteScheduler"
+    assert pipeline.guide is not None
+    wave = pipeline("awe", seed=1).audios[0]
+    assert np.isfinite(wave).all() and len(wave) > 5000
+
+
+def test_a_run_without_a_model(monkeypatch, capsys, tiny_checkpoint, tmp_path):
+    code = export(
+        monkeypatch,
+        "--run",
+        tmp_path / "none",
+        "--vocoder",
+        tiny_checkpoint / "vocoder",
+        "--out",
+        tmp_path / "o",
+    )
+    assert code == 4 and "normalizer/config.json: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_unknown_setting(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path):
+    code = export(
+        monkeypatch, "--run", run_folder, "--vocoder", tiny_checkpoint / "vocoder", "--out", tmp_path / "o",
+        "--settings", '{"step": 3}',
+    )  # fmt: skip
+    assert code == 3 and "unknown setting 'step'" in capsys.readouterr().err
+
+
+def test_a_vocoder_of_another_front_end(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path):
+    vocoder = Path(shutil.copytree(tiny_checkpoint / "vocoder", tmp_path / "vocoder"))
+    config = json.loads((vocoder / "config.json").read_text())
+    config["mel"]["hop_length"] = 300
+    (vocoder / "config.json").write_text(json.dumps(config))
+    code = export(monkeypatch, "--run", run_folder, "--vocoder", vocoder, "--out", tmp_path / "o")
+    assert code == 4 and "hop_length 300 instead of 256" in capsys.readouterr().err

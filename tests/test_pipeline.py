@@ -1,0 +1,234 @@
+"""The pipeline: bytes that depend on the clip alone, what a request changes, folders, schedulers, guidance."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import RATE, build_tiny_checkpoint
+from diffusers import AudioPipelineOutput, FlowMatchHeunDiscreteScheduler
+
+from vocalburst.gen import generate_bursts, load_generator
+from vocalburst.gen.checkpoint import content_hash
+from vocalburst.gen.data.errors import InputDataError, MissingModelError
+from vocalburst.gen.models.transformer import BurstTransformer
+from vocalburst.gen.pipeline import MARGIN, BurstPipeline, BurstSpec
+from vocalburst.gen.sampling import SCHEDULERS
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_checkpoint) -> BurstPipeline:
+    return load_generator(tiny_checkpoint)
+
+
+def spec(seed: int = 3, **changes) -> BurstSpec:
+    return replace(BurstSpec({"awe": 1.0}, seed, steps=3), **changes)
+
+
+def wave(pipeline, *arguments, **changes) -> np.ndarray:
+    return pipeline.synthesise([spec(*arguments, **changes)])[0].wave
+
+
+def test_bytes_do_not_depend_on_the_other_clips(pipeline):
+    specs = [spec(seed, vector={name: 1.0}) for seed, name in enumerate(("awe", "fear", "awe", "pain"))]
+    together = pipeline.synthesise(specs)
+    for one, burst in zip(specs, together, strict=True):
+        (alone,) = pipeline.synthesise([one])
+        assert alone.wave.tobytes() == burst.wave.tobytes() and alone.mel.tobytes() == burst.mel.tobytes()
+    backwards = pipeline.synthesise(specs[::-1])[::-1]
+    assert [b.wave.tobytes() for b in backwards] == [b.wave.tobytes() for b in together]
+
+
+def test_bytes_do_not_depend_on_threads(pipeline):
+    before = torch.get_num_threads()
+    waves = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        waves.append(wave(pipeline).tobytes())
+        assert torch.get_num_threads() == threads  # and it is put back
+    torch.set_num_threads(before)
+    assert waves[0] == waves[1]
+
+
+def test_bytes_do_not_depend_on_global_random_states(pipeline):
+    torch.manual_seed(1)
+    first = wave(pipeline)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert wave(pipeline).tobytes() == first.tobytes()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_is_asked_for_changes_the_sound(pipeline):
+    waves = {
+        "base": wave(pipeline, voice=0, duration=0.4),
+        "seed": wave(pipeline, 4, voice=0, duration=0.4),
+        "voice": wave(pipeline, voice=1, duration=0.4),
+        "duration": wave(pipeline, voice=0, duration=0.5),
+        "emotion": wave(pipeline, voice=0, duration=0.4, vector={"fear": 1.0}),
+        "intensity": wave(pipeline, voice=0, duration=0.4, vector={"awe": 0.5}),
+        "mix": wave(pipeline, voice=0, duration=0.4, vector={"awe": 1.0, "fear": 0.5}),
+        "steps": wave(pipeline, voice=0, duration=0.4, steps=4),
+        "guidance": wave(pipeline, voice=0, duration=0.4, guidance=3.0),
+        "scheduler": wave(pipeline, voice=0, duration=0.4, scheduler="heun"),
+    }
+    assert all(np.isfinite(w).all() and np.abs(w).max() > 0 for w in waves.values())
+    assert len({w.tobytes() for w in waves.values()}) == len(waves)
+
+
+@pytest.mark.parametrize("seconds", [0.25, 0.5, 0.75])
+def test_a_duration_sets_the_length(pipeline, seconds):
+    (burst,) = pipeline.synthesise([spec(duration=seconds)])
+    assert burst.duration == seconds
+    samples = round((seconds + MARGIN) * RATE)
+    assert len(burst.wave) == samples // 256 * 256
+    assert burst.mel.shape == (100, samples // 256 + 1)
+
+
+def test_without_a_duration_length_voice_and_level_come_from_the_prior(pipeline):
+    rows = pipeline.prior.rows.numpy()
+    index = pipeline.emotions.index("awe")
+    for seed in range(4):
+        drawn = pipeline.attributes(spec(seed))
+        assert [index, drawn.voice, drawn.seconds, drawn.active_seconds, drawn.level_db] in rows.tolist()
+        (burst,) = pipeline.synthesise([spec(seed)])
+        assert (burst.voice, burst.duration) == (drawn.voice, drawn.active_seconds)
+        assert len(burst.wave) == round(drawn.seconds * RATE) // 256 * 256
+
+
+def test_the_condition_says_what_was_asked(pipeline):
+    specs = [spec(vector={"awe": 0.7, "fear": 0.3}, voice=2, duration=0.4), spec()]
+    condition = pipeline.condition(specs, [pipeline.attributes(s) for s in specs])
+    awe, fear = pipeline.emotions.index("awe"), pipeline.emotions.index("fear")
+    assert condition.emotion[0, awe] == torch.tensor(0.7) and condition.emotion[0, fear] == torch.tensor(0.3)
+    assert condition.emotion[0].count_nonzero() == 2 and condition.emotion_known.all()
+    assert condition.voice[0] == 2 and (condition.country == -1).all()
+    torch.testing.assert_close(condition.scalars[0, :2], torch.tensor([0.4 + MARGIN, 0.4]))
+    assert condition.scalars[:, 3].isnan().all()
+    assert condition.augmentation.tolist() == [[0.0, 1.0], [0.0, 0.0]]
+
+
+@torch.inference_mode()
+def test_padded_rows_agree_with_clips_alone(pipeline):
+    """The way of accelerators: one padded batch of a fixed shape."""
+    specs = [spec(seed, vector={name: 1.0}) for seed, name in enumerate(("awe", "fear", "pain"))]
+    longest = pipeline.mel_config.n_frames(round((pipeline.durations[1] + MARGIN) * RATE))
+    padded = pipeline._synthesise_rows(specs + specs[:1] * 2, longest)
+    alone = pipeline.synthesise(specs)
+    assert len({len(burst.wave) for burst in alone}) > 1
+    for first, second in zip(padded, alone, strict=False):
+        np.testing.assert_allclose(first.mel, second.mel, atol=1e-4)
+        np.testing.assert_allclose(first.wave, second.wave, atol=1e-4)
+    assert padded[3].wave.tobytes() == padded[4].wave.tobytes()
+
+
+def test_call_returns_what_diffusers_returns(pipeline):
+    options = {"num_waveforms_per_prompt": 2, "seed": 5, "num_inference_steps": 2, "guidance_scale": 2.0}
+    output = pipeline("awe:0.7,fear:0.3", intensity=0.5, **options)
+    assert isinstance(output, AudioPipelineOutput) and len(output.audios) == 2
+    (audios,) = pipeline("awe:0.7,fear:0.3", intensity=0.5, return_dict=False, **options)
+    specs = [BurstSpec({"awe": 0.35, "fear": 0.15}, seed, steps=2, guidance=2.0) for seed in (5, 6)]
+    for first, second, burst in zip(output.audios, audios, pipeline.synthesise(specs), strict=True):
+        assert first.dtype == np.float32 and first.ndim == 1
+        assert first.tobytes() == second.tobytes() == burst.wave.tobytes()
+
+
+def test_defaults_come_from_the_checkpoint(pipeline):
+    default = pipeline("awe", seed=1).audios[0]
+    same = pipeline("awe", seed=1, num_inference_steps=4, guidance_scale=1.5, scheduler="euler").audios[0]
+    assert default.tobytes() == same.tobytes()  # the tiny checkpoint's 4 steps
+
+
+def test_generate_bursts(tiny_checkpoint, pipeline):
+    (only,) = generate_bursts("awe", checkpoint=tiny_checkpoint, seed=9)
+    assert only.tobytes() == pipeline("awe", seed=9).audios[0].tobytes()
+
+
+def test_folder_round_trip(pipeline, tiny_checkpoint, tmp_path):
+    pipeline.save_pretrained(tmp_path / "copy")
+    copy = BurstPipeline.from_pretrained(tmp_path / "copy")
+    assert wave(copy).tobytes() == wave(pipeline).tobytes()
+    assert copy.defaults == pipeline.defaults
+    assert copy.content_hash == pipeline.content_hash == content_hash(tiny_checkpoint)
+    assert not [p for p in (tmp_path / "copy").rglob("*") if p.suffix not in (".json", ".safetensors", "")]
+
+
+def test_another_vocoder(pipeline, tiny_checkpoint, tmp_path):
+    other = build_tiny_checkpoint(tmp_path / "other", seed=1)
+    swapped = load_generator(tiny_checkpoint, vocoder=other / "vocoder")
+    (ours,), (theirs,) = pipeline.synthesise([spec()]), swapped.synthesise([spec()])
+    assert ours.mel.tobytes() == theirs.mel.tobytes() and ours.wave.tobytes() != theirs.wave.tobytes()
+
+
+def test_schedulers_can_be_swapped(tiny_checkpoint, pipeline):
+    own = load_generator(tiny_checkpoint)
+    own.scheduler = FlowMatchHeunDiscreteScheduler.from_config(own.scheduler.config)
+    assert wave(own).tobytes() == wave(pipeline, scheduler="heun").tobytes() != wave(pipeline).tobytes()
+    assert all(np.isfinite(wave(pipeline, scheduler=name)).all() for name in SCHEDULERS)
+
+
+def test_guidance_interval(tiny_checkpoint, pipeline):
+    own = load_generator(tiny_checkpoint)
+    own.defaults["guidance_interval"] = [2.0, 3.0]  # no noise level lies there
+    assert wave(own, guidance=4.0).tobytes() == wave(own, guidance=1.0).tobytes()
+    assert wave(own, guidance=1.0).tobytes() == wave(pipeline, guidance=1.0).tobytes()
+
+
+@pytest.fixture
+def with_guide(tiny_checkpoint) -> BurstPipeline:
+    """The tiny pipeline with a smaller network of the same emotions and voices as its guide."""
+    pipeline = load_generator(tiny_checkpoint)
+    names = {key: pipeline.transformer.config[key] for key in ("emotions", "voices")}
+    guide = BurstTransformer(**names, dim=16, n_layers=1, n_heads=1, bottleneck=8).eval()
+    for parameter in guide.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    pipeline.register_modules(guide=guide)
+    pipeline.defaults["guidance_by"] = "guide"
+    return pipeline
+
+
+def test_autoguidance_from_the_folder_guide(with_guide, pipeline, tmp_path):
+    guided = wave(with_guide, guidance=2.0)
+    assert guided.tobytes() != wave(pipeline, guidance=2.0).tobytes()
+    assert wave(with_guide, guidance=1.0).tobytes() == wave(pipeline, guidance=1.0).tobytes()
+    with_guide.save_pretrained(tmp_path / "guided")
+    assert (tmp_path / "guided" / "guide" / "diffusion_pytorch_model.safetensors").is_file()
+    loaded = load_generator(tmp_path / "guided")
+    assert wave(loaded, guidance=2.0).tobytes() == guided.tobytes()
+
+
+def test_a_guide_that_is_its_model_guides_nowhere(with_guide, pipeline):
+    with_guide.register_modules(guide=with_guide.transformer)
+    unguided = wave(pipeline, guidance=1.0)
+    np.testing.assert_allclose(wave(with_guide, guidance=3.0), unguided, atol=1e-4)
+
+
+def test_guidance_by_a_guide_that_is_missing(tiny_checkpoint, tmp_path):
+    pipeline = load_generator(tiny_checkpoint)
+    pipeline.defaults["guidance_by"] = "guide"
+    pipeline.save_pretrained(tmp_path / "no-guide")
+    with pytest.raises(MissingModelError, match=r"guidance_by .* has no folder guide"):
+        load_generator(tmp_path / "no-guide")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"vector": {"joy": 1.0}}, r"expected emotions of this checkpoint, got \['joy'\]"),
+        ({"vector": {}}, "got none"),
+        ({"voice": 5}, "voice 5: this checkpoint has the voices 0 to 4"),
+        ({"voice": -1}, "voice -1"),
+        ({"duration": 0.1}, "duration 0.1 s: this checkpoint makes 0.2 to 0.80 s"),
+        ({"duration": 9.0}, "duration 9 s"),
+        ({"scheduler": "ddim"}, "unknown scheduler 'ddim'; known: euler"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+    ],
+)
+def test_specs_that_cannot_be_answered(pipeline, changes, sentence):
+    with pytest.raises(InputDataError, match=sentence):
+        pipeline.synthesise([spec(), spec(**changes)])
+
+
+def test_an_emotion_nobody_knows_names_the_nearest(pipeline):
+    with pytest.raises(InputDataError, match="nearest: awe"):
+        pipeline("awwe")
