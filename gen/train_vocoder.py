@@ -35,7 +35,7 @@ class ModelConfig(Section):
     intermediate_dim: int = 1536
     num_layers: int = Field(8, ge=1)
     magnitude_skip: bool = True  # False gives the plain Vocos
-    level_corrections: int = Field(0, ge=0)
+    level_corrections: int = Field(32, ge=0)  # of the exported vocoder
 
 
 class DataConfig(Section):
@@ -91,6 +91,7 @@ class VocoderTraining(Section):
     save_samples: int = Field(ge=1)
     log_samples: int = Field(ge=1)
     keep: int = Field(2, ge=1)  # checkpoints
+    training_corrections: int = Field(4, ge=0)  # while training, for speed
     precision: Literal["no", "fp16", "bf16"] = "no"
     threads: int | None = Field(None, ge=1)  # None leaves torch's choice
     model: ModelConfig = ModelConfig()
@@ -155,7 +156,7 @@ class VocoderTrainer:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(config, samples)
         mel = self.log_mel(wave)
-        wave_hat = self.generator(mel)
+        wave_hat = self.generator(mel, corrections=config.training_corrections)
         losses = {}
 
         if adversarial:

@@ -95,7 +95,7 @@ def test_level_corrections_bring_the_mel_closer():
     log_mel = LogMel()
     mel = log_mel(noise(1, 256 * 30))
     errors = []
-    for rounds in (0, 1, 4):
+    for rounds in (0, 1, 16):
         vocoder = small(level_corrections=rounds)
         torch.nn.init.zeros_(vocoder.head.out.weight)
         torch.nn.init.constant_(vocoder.head.out.bias[:513], -math.log(2))
@@ -103,7 +103,7 @@ def test_level_corrections_bring_the_mel_closer():
             errors.append((log_mel(vocoder(mel)) - mel).abs().mean())
             assert vocoder(torch.full_like(mel, CONFIG.floor)).abs().max() == 0
             assert vocoder(mel[..., :2]).shape == (1, 256)
-    assert errors[2] < errors[1] < 0.5 * errors[0]
+    assert errors[2] < 0.5 * errors[1] < 0.25 * errors[0]
 
 
 def test_a_clip_is_the_same_alone_and_in_a_batch():

@@ -34,8 +34,8 @@ class BurstVocoder(ModelMixin, ConfigMixin):
     magnitude_skip: let the network predict a factor on the magnitude that the mel itself suggests. The layer
     norm behind the first convolution takes the level away, and learning to restore it exactly costs a plain
     Vocos (False, as in the public weights) many steps.
-    level_corrections: how often the finished wave's own mel is compared with the one asked for, and every
-    region of its spectrum scaled by the ratio. Each costs one STFT and its inverse; 0 in the public weights.
+    level_corrections: how often the wave's own mel is compared with the one asked for, and every region of its
+    spectrum scaled by the ratio. Each costs one STFT and its inverse; 0 for the public weights.
     """
 
     @register_to_config
@@ -67,9 +67,10 @@ class BurstVocoder(ModelMixin, ConfigMixin):
     def mel_config(self) -> MelConfig:
         return MelConfig.from_dict(self.config.mel)
 
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+    def forward(self, mel: torch.Tensor, corrections: int | None = None) -> torch.Tensor:
         """mel: natural log of the mel magnitude [B, M, T], T >= 2. Frames at the floor come out silent.
 
+        corrections: instead of the configured number, fewer while training.
         A silent frame's spectrum is set to zero, so the edge of the silence is the window's own slope.
         """
         if mel.ndim != 3 or mel.shape[1] != self.backbone.input_channels or mel.shape[2] < 2:
@@ -88,20 +89,29 @@ class BurstVocoder(ModelMixin, ConfigMixin):
                 log_magnitude = log_magnitude + (self.cover.float() @ (mel.exp() / widths)).log()
             magnitude = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
             wave = self.head.istft(torch.polar(magnitude, phase))
-            for _ in range(self.config.level_corrections):
-                wave = self._correct_levels(wave, mel)
-            return wave
+            return self._correct(
+                wave, mel, self.config.level_corrections if corrections is None else corrections
+            )
 
-    def _correct_levels(self, wave: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
-        """Overlapping frames disagree, so a wave's mel is not the one its frames were made for; bring it closer."""
+    def _correct(self, wave: torch.Tensor, mel: torch.Tensor, rounds: int) -> torch.Tensor:
+        """Bring the mel of `wave` closer to `mel`: overlapping frames disagree, so it is not yet that mel.
+
+        Alternating projections as in Griffin and Lim 1984, but onto the mel alone: what the network made
+        within each mel bin stays. The momentum i / (i + 3) is Nesterov's.
+        """
         front = self.mel_config
         if wave.shape[-1] <= front.n_fft // 2:
             return wave  # too short for the front end itself, which mirrors half a window at the edges
-        window = self.head.istft.window
-        spectrum = torch.stft(wave, front.n_fft, front.hop_length, window=window, return_complex=True)
-        made = (self.filters.float().T @ spectrum.abs()).clamp(min=front.log_floor).log()
-        gain = (self.cover.float() @ (mel - made)).clamp(-MAX_CORRECTION, MAX_CORRECTION).exp()
-        return self.head.istft(spectrum * gain)
+        filters, cover, window = self.filters.float(), self.cover.float(), self.head.istft.window.float()
+        previous = None
+        for i in range(rounds):
+            spectrum = torch.stft(wave, front.n_fft, front.hop_length, window=window, return_complex=True)
+            ahead = spectrum if previous is None else spectrum + i / (i + 3) * (spectrum - previous)
+            previous = spectrum
+            made = (filters.T @ ahead.abs()).clamp(min=front.log_floor).log()
+            gain = (cover @ (mel - made)).clamp(-MAX_CORRECTION, MAX_CORRECTION).exp()
+            wave = self.head.istft(ahead * gain)
+        return wave
 
 
 def cover_matrix(filters: torch.Tensor) -> torch.Tensor:
