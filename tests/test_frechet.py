@@ -172,6 +172,15 @@ def test_the_interval_holds_the_distance_that_other_samples_of_the_same_size_hav
     assert widths.mean() == pytest.approx(2 * 1.96 * spread, rel=0.3)
 
 
+def test_the_interval_is_around_the_distance_of_the_sample_not_of_its_resamples():
+    reference = random_gaussian(30, 10)
+    x = draw(reference, 50, 0)
+    point = frechet_distance(gaussian_statistics(x, IDENTITY), reference)
+    low, high = frechet_interval(x, IDENTITY, reference, resamples=200)
+    assert low < point < high  # resamples repeat clips: every one of them is further away than the sample
+    assert (low + high) / 2 == pytest.approx(point, rel=0.1)
+
+
 def test_clips_of_one_speaker_resemble_each_other_so_the_interval_over_speakers_is_wider():
     reference = random_gaussian(4, 9)
     rng = np.random.default_rng(0)
