@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from vocalburst.gen.data.errors import InputDataError, MissingModelError
+from vocalburst.gen.data.errors import InputDataError, MissingModelError, RunError
 
 COMMANDS = {
     "prepare": ("vocalburst.gen.data.prepare_command", "corpus folder -> manifest"),
@@ -45,6 +45,9 @@ def run(command: Callable[[], object]) -> int:
     except InputDataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vocalburst.gen.cli import run
+from vocalburst.gen.data.errors import RunError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 AUDIO_FORMATS = ("wav", "wav-float", "flac", "ogg")  # the keys of audio.FORMATS, which is slow to import
@@ -307,9 +308,12 @@ def make(
     result["clips_per_second"] = round(made / seconds, 3)
     if repeated is not None:
         result["differing"] = count_differing(jobs, folder)
-        if result["differing"]:
-            say(f"note: {result['differing']} clips differ from what the manifest's sha256 says")
     show(args, result)
+    if result.get("differing"):
+        raise RunError(
+            f"{result['differing']} of {len(jobs)} clips differ from the sha256 in {args.from_manifest}; "
+            "the new ones are kept"
+        )
 
 
 def describe_run(folder: Path, pipeline, vocoder: str | None, device: str, save_mel: bool):

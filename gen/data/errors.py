@@ -1,4 +1,4 @@
-"""The two ways a run can be refused; the command line turns them into one sentence and an exit code."""
+"""The ways a run can end badly; the command line turns them into one sentence and an exit code."""
 
 
 class InputDataError(ValueError):
@@ -7,3 +7,7 @@ class InputDataError(ValueError):
 
 class MissingModelError(InputDataError):
     """A checkpoint or an optional package is missing, damaged or does not fit (exit code 4)."""
+
+
+class RunError(RuntimeError):
+    """The run itself failed: its input was fine, its result is not (exit code 1)."""
