@@ -7,6 +7,7 @@ that a checkpoint carries.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from vocalburst.gen.config import dump_config
-from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.data.errors import InputDataError, RunError
 from vocalburst.gen.dataset import Batch, BurstDataset, DrawSampler
 from vocalburst.gen.diffusion import add_noise, sample_sigma, velocity_loss
 from vocalburst.gen.models.conditioning import drop_conditions
@@ -72,6 +73,7 @@ class Trainer:
         )  # fmt: skip
         self.ema.to(accelerator.device)
         self.progress = Progress()
+        self.validated = -1  # samples seen at the last validation of this process
         accelerator.register_for_checkpointing(self.ema, self.progress)
         self.log = MetricsLog(self.folder / "metrics.jsonl", accelerator.is_main_process)
 
@@ -119,7 +121,7 @@ class Trainer:
         self.progress.seen += self.samples_per_step
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise RuntimeError(
+            raise RunError(
                 f"the loss is {value} after {self.progress.seen} samples; continue from the last checkpoint "
                 "with --resume latest and a lower optimizer.lr"
             )
@@ -151,6 +153,7 @@ class Trainer:
                 self.log.write(seen=self.progress.seen, validation_loss=loss)
                 folder = self.folder / "samples" / f"{self.progress.seen:09d}"
                 write_samples(folder, model, self.data, self.normalizer, self.config.validation)
+        self.validated = self.progress.seen
         self.accelerator.wait_for_everyone()
 
     def save(self) -> None:
@@ -212,8 +215,12 @@ def train(config: TrainConfig, resume: str | None = None) -> Path:
     Raises InputDataError for a folder that already holds a run, and for data that cannot be trained on.
     """
     tensorboard = None
+    # Unless told so, accelerate takes several processes without a GPU for so many runs of one process.
+    several_on_cpu = int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available()
     accelerator = Accelerator(
-        mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.gradient_accumulation
+        cpu=several_on_cpu,
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.gradient_accumulation,
     )
     set_seed(config.seed + accelerator.process_index)
     folder = Path(config.output)
@@ -261,7 +268,8 @@ def train(config: TrainConfig, resume: str | None = None) -> Path:
         if due(samples.save_every, before, after):
             trainer.save()
     bar.close()
-    trainer.validate()
+    if trainer.validated != progress.seen:
+        trainer.validate()
     trainer.save()
     if tensorboard is not None:
         tensorboard.close()
