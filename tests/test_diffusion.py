@@ -29,7 +29,7 @@ def test_velocity_is_the_derivative_of_the_path():
 
 def test_loss_equals_a_slow_loop():
     x, guess = tensors()
-    sigma = torch.tensor([0.01, 0.4, 1.0], dtype=torch.float64)
+    sigma = torch.tensor([SIGMA_MIN / 10, 0.4, 1.0], dtype=torch.float64)
     lengths = (7, 3, 5)
     mask = torch.arange(7)[None] < torch.tensor(lengths)[:, None]
     total, count = 0.0, 0

@@ -150,11 +150,47 @@ def test_gradients_reach_every_parameter():
         assert (table.weight.grad != 0).any(dim=1).all()  # the null row too
 
 
-def test_a_new_model_answers_zero():
-    model = BurstTransformer(["awe"], n_mels=6, dim=16, n_layers=1, n_heads=1, bottleneck=4)
-    x, sigma = noisy(1, 9)
+def correlated_patches(n: int = 4000, size: int = 12) -> torch.Tensor:
+    """Patches [n, K] of zero mean with few large and many small directions."""
+    g = torch.Generator().manual_seed(0)
+    mixing = torch.randn(size, size, generator=g) * torch.logspace(0, -2, size)
+    return torch.randn(n, size, generator=g) @ mixing.T
+
+
+def test_a_new_model_is_the_wiener_filter_of_its_patches():
+    """The best linear estimate of Gaussian x from (1 - s) x + s noise, by plain linear algebra."""
+    model = BurstTransformer(["awe"], n_mels=6, patch=2, dim=16, n_layers=1, n_heads=1, bottleneck=4)
+    clean = correlated_patches()
+    model.preconditioner.fit(clean.split(1000))
+    covariance = (clean.T @ clean / len(clean)).double()
     condition = changed(conditions(1, emotions=1), voice=[-1], country=[-1])
-    assert not model(x, sigma, condition).any()
+    x, _ = noisy(1, 8)
+    patches = model.patches(x)[0].double()
+    for s in (0.05, 0.5, 0.95):
+        total = (1 - s) ** 2 * covariance + s**2 * torch.eye(12, dtype=torch.float64)
+        expected = patches @ torch.linalg.solve(total, (1 - s) * covariance)
+        answer = model.patches(model(x, torch.tensor([s]), condition))[0]
+        torch.testing.assert_close(answer.double(), expected, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("s", [0.1, 0.5, 0.9])
+def test_the_network_sees_and_answers_unit_variance(s):
+    preconditioner = tiny(patch=2).preconditioner
+    clean = correlated_patches()
+    preconditioner.fit([clean])
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([s])
+    unit, wiener = preconditioner.encode(((1 - s) * clean + s * noise)[None], sigma)
+    torch.testing.assert_close(unit[0].std(0), torch.ones(12), atol=0.08, rtol=0)
+    # What the network has to say, were it always right, has unit variance in every direction too.
+    weight = preconditioner.decode(torch.zeros(1, 12, 12), torch.eye(12)[None], sigma)[0].norm(dim=1)
+    target = (clean @ preconditioner.axes - wiener[0]) / weight
+    torch.testing.assert_close(target.std(0), torch.ones(12), atol=0.08, rtol=0)
+
+
+def test_axes_are_fitted_to_several_patches():
+    with pytest.raises(ValueError, match="at least 2 patches, got 1"):
+        tiny(patch=2).preconditioner.fit([torch.zeros(1, 12)])
 
 
 def test_dropout_acts_in_training_only():
@@ -183,5 +219,7 @@ def test_save_and_load(tmp_path):
     assert [p.name for p in tmp_path.glob("*.safetensors")] == ["diffusion_pytorch_model.safetensors"]
     loaded = BurstTransformer.from_pretrained(tmp_path).eval()
     x, sigma = noisy(1, 13)
-    assert torch.equal(loaded(x, sigma, condition), model(x, sigma, condition))
+    own, theirs = model.state_dict(), loaded.state_dict()
+    assert own.keys() == theirs.keys() and all(torch.equal(own[key], theirs[key]) for key in own)
+    torch.testing.assert_close(loaded(x, sigma, condition), model(x, sigma, condition), atol=1e-6, rtol=0)
     assert tuple(loaded.config.emotions) == EMOGATOR_30[:5] and list(loaded.config.countries) == list("xyz")
