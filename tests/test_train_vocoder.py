@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,8 +74,8 @@ def whole(tmp_path_factory) -> VocoderTraining:
     return config
 
 
-def to_be_broken(whole: VocoderTraining, folder: Path) -> VocoderTraining:
-    return whole.model_copy(update={"out": str(folder / "broken")})
+def in_folder(config: VocoderTraining, folder: Path) -> VocoderTraining:
+    return config.model_copy(update={"out": str(folder / "another")})
 
 
 def settings(manifest: Path, **changes) -> VocoderTraining:
@@ -129,7 +131,7 @@ class Killed(Exception):
 
 
 def test_a_run_killed_between_saves_continues_bitwise(whole, tmp_path, monkeypatch):
-    broken = to_be_broken(whole, tmp_path)
+    broken = in_folder(whole, tmp_path)
     step = train_vocoder.VocoderTrainer.step
 
     def step_or_die(self, wave, samples):
@@ -150,7 +152,7 @@ def test_a_run_killed_between_saves_continues_bitwise(whole, tmp_path, monkeypat
 def test_a_kill_during_a_save_loses_only_that_save(whole, tmp_path, monkeypatch):
     from accelerate import Accelerator
 
-    broken = to_be_broken(whole, tmp_path)
+    broken = in_folder(whole, tmp_path)
     save_state = Accelerator.save_state
 
     def die_halfway(self, folder, **options):
@@ -172,6 +174,30 @@ def test_a_kill_during_a_save_loses_only_that_save(whole, tmp_path, monkeypatch)
     train(broken, resume="latest")
     assert_same_run(Path(whole.out), out)
     assert not list(out.glob("part-*"))
+
+
+def test_two_processes_take_the_steps_of_one(manifest, tmp_path):
+    """Each has half of every batch; averaged gradients are those of the whole batch, in both stages.
+
+    Tiny rates, since Adam turns the last digit of a gradient near 0 into a step of full size.
+    """
+    rates = {"warmup_learning_rate": 1e-6, "learning_rate": 1e-6}
+    one = settings(manifest, warmup_samples=8, total_samples=16, save_samples=16, optimiser=rates)
+    train(one)
+    two = in_folder(one, tmp_path)
+    (tmp_path / "two.yaml").write_text(dump_config(two))
+    port = str(20_000 + os.getpid() % 20_000)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port]
+    command += ["-m", "vocalburst.gen.train_vocoder", "--config", str(tmp_path / "two.yaml")]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [metrics(Path(config.out)) for config in (one, two)]
+    assert [row["samples"] for row in rows[0]] == [row["samples"] for row in rows[1]] == [4, 8, 12, 16]
+    norms = [[row["gradient_norm"] for row in row_list] for row_list in rows]
+    np.testing.assert_allclose(norms[0], norms[1], rtol=1e-4)
+    checkpoint = list_checkpoints(Path(two.out))[-1]
+    assert len(list(checkpoint.glob("random_states_*"))) == 2
 
 
 def test_training_lowers_the_loss_and_exports_the_average(manifest):
