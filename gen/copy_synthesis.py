@@ -66,13 +66,13 @@ def griffin_lim(config: MelConfig, iterations: int, seed: int) -> System:
     return reconstruct
 
 
-def untrained(vocoder: BurstVocoder, seed: int) -> BurstVocoder:
-    """A plain Vocos of the same size as `vocoder` with fresh weights."""
+def untrained(vocoder: BurstVocoder, seed: int, **changes: object) -> BurstVocoder:
+    """`vocoder` with fresh weights and some settings changed."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return type(vocoder).from_config(vocoder.config, magnitude_skip=False, level_corrections=0).eval()
+        return type(vocoder).from_config(vocoder.config, **changes).eval()
 
 
 def bootstrap_over_speakers(
@@ -206,19 +206,22 @@ def copy_synthesis(arguments: argparse.Namespace) -> None:
     from vocalburst.gen.data.mel import MelConfig
     from vocalburst.gen.models.vocoder import load_vocoder
 
-    config = MelConfig()
+    config, seed = MelConfig(), arguments.seed
     vocoder = load_vocoder(arguments.vocoder, config)
-    clips = choose_clips(read_manifest(arguments.manifest), arguments.split, arguments.n, arguments.seed)
+    clips = choose_clips(read_manifest(arguments.manifest), arguments.split, arguments.n, seed)
     waves = read_waves(arguments.manifest, clips)
-    search = griffin_lim(config, arguments.iterations, arguments.seed)
+    search = griffin_lim(config, arguments.iterations, seed)
     systems = {
         "Vocoder": vocoder,
         f"Griffin-Lim, {arguments.iterations} iterations": search,
-        "Vocos at initialisation": untrained(vocoder, arguments.seed),
+        "Vocos at initialisation": untrained(vocoder, seed, magnitude_skip=False, level_corrections=0),
     }
-    rows = judge(clips, waves, systems, arguments.seed)
+    if vocoder.config.level_corrections:
+        # What the weights add to the iterations that follow them.
+        systems["Same level corrections, untrained"] = untrained(vocoder, seed)
+    rows = judge(clips, waves, systems, seed)
     if arguments.json:
-        settings = {"split": arguments.split, "seed": arguments.seed, "resamples": RESAMPLES}
+        settings = {"split": arguments.split, "seed": seed, "resamples": RESAMPLES}
         print(json.dumps({"rows": rows, **settings}, indent=2))
     else:
         print(markdown(rows))
