@@ -215,11 +215,9 @@ class VocoderTrainer:
         self.ema.copy_to(generator.parameters())
         generator.save_pretrained(export, safe_serialization=True)
         self.ema.restore(generator.parameters())
-        training = {
-            "samples": samples,
-            "torch": str(torch.__version__),
-            "config": self.config.model_dump(mode="json"),
-        }
+        # Folders of this machine are nobody else's business.
+        told = self.config.model_dump(mode="json", exclude={"out": True, "data": {"manifest", "cache"}})
+        training = {"samples": samples, "torch": str(torch.__version__), "config": told}
         (export / "training.json").write_text(json.dumps(training, indent=2) + "\n")
         if (out / "export").exists():
             (out / "export").replace(out / "part-old-export")
