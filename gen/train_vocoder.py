@@ -367,19 +367,15 @@ def main() -> None:
         epilog="""examples:
   accelerate launch -m vocalburst.gen.train_vocoder --config configs/vocoder/base.yaml
   python -m vocalburst.gen.train_vocoder --config configs/vocoder/laptop.yaml --resume latest
-  vocalburst train-vocoder --config configs/vocoder/laptop.yaml out=runs/small model.dim=192""",
+  vocalburst train-vocoder --config configs/vocoder/laptop.yaml --set out=runs/small""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", required=True, help="YAML file, see configs/vocoder")
     parser.add_argument("--resume", metavar="latest|FOLDER", help="continue exactly from a checkpoint")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     arguments = parser.parse_args()
     sys.exit(
-        run(
-            lambda: train(
-                load_config(arguments.config, VocoderTraining, arguments.overrides), arguments.resume
-            )
-        )
+        run(lambda: train(load_config(arguments.config, VocoderTraining, arguments.set), arguments.resume))
     )
 
 

@@ -325,7 +325,7 @@ def test_command_line_trains_then_judges(manifest, tmp_path, monkeypatch, capsys
 
     config = settings(manifest, warmup_samples=8, total_samples=12)
     (tmp_path / "toy.yaml").write_text(dump_config(config))
-    done = vocalburst("train-vocoder", "--config", tmp_path / "toy.yaml", "seed=5")
+    done = vocalburst("train-vocoder", "--config", tmp_path / "toy.yaml", "--set", "seed=5")
     assert done.out.strip() == str(Path(config.out) / "export") and "sample/s" in done.err
     assert load_config(Path(config.out) / "config.yaml", VocoderTraining).seed == 5
     judged = [
@@ -351,7 +351,7 @@ def test_command_line_trains_then_judges(manifest, tmp_path, monkeypatch, capsys
     assert "asked for 9 clips" in vocalburst(*judged[:4], "--n", 9, code=3).err
     assert (
         "nearest valid one is 'seed'"
-        in vocalburst("train-vocoder", "--config", tmp_path / "toy.yaml", "sede=5", code=3).err
+        in vocalburst("train-vocoder", "--config", tmp_path / "toy.yaml", "--set", "sede=5", code=3).err
     )
 
 
