@@ -39,16 +39,19 @@ def written_whole(target: Path, accelerator=None) -> Iterator[Path]:
         accelerator.wait_for_everyone()
 
 
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, fewest samples seen first. Names are zero-padded sample counts."""
+    return sorted(path for path in folder.glob("*") if path.is_dir() and path.name.isdigit())
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the most samples seen, or None. Names are zero-padded sample counts."""
-    found = sorted(path for path in folder.glob("*") if path.is_dir() and path.name.isdigit())
-    return found[-1] if found else None
+    """The checkpoint with the most samples seen, or None."""
+    return next(reversed(list_checkpoints(folder)), None)
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove all but the last `keep` checkpoints."""
-    found = sorted(path for path in folder.glob("*") if path.is_dir() and path.name.isdigit())
-    for path in found[:-keep]:
+    for path in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(path)
 
 

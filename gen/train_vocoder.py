@@ -3,8 +3,8 @@
 Everything is counted in samples seen (pieces of recordings), so that a run's numbers survive another batch
 size or another number of processes. Shape letters: B batch, L wave sample, M mel bin, T mel frame.
 
-Written into the output folder: `config.yaml` (resolved), `metrics.jsonl`, `checkpoint-<samples>/` (all that
-an exact continuation needs) and `export/` (the averaged weights, what `load_vocoder` reads).
+Written into the output folder: `config.yaml` (resolved), `metrics.jsonl`, `checkpoints/<seen>/` (all that an exact
+continuation needs) and `export/` (the averaged weights, what `load_vocoder` reads).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +22,8 @@ from pydantic import Field, model_validator
 
 from vocalburst.gen.cli import run
 from vocalburst.gen.config import Section, dump_config, load_config
-from vocalburst.gen.data.errors import InputDataError, MissingModelError
+from vocalburst.gen.data.errors import InputDataError, MissingModelError, RunError
+from vocalburst.gen.run_folder import MetricsLog, latest_checkpoint, prune_checkpoints, written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -190,39 +190,26 @@ class VocoderTrainer:
         return norm
 
     def save(self, out: Path, samples: int) -> None:
-        """Write `checkpoint-<samples>` and `export`, each complete under another name first, then renamed."""
+        """Write a checkpoint and `export`; each folder has its name only when it is whole."""
         import torch
 
-        part, final = out / f"part-{samples}", out / f"checkpoint-{samples:012d}"
-        if self.accelerator.is_main_process:
-            for stale in out.glob("part-*"):
-                shutil.rmtree(stale)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(part), safe_serialization=True)
-        self.accelerator.wait_for_everyone()
+        with written_whole(out / "checkpoints" / f"{samples:012d}", self.accelerator) as part:
+            self.accelerator.save_state(str(part), safe_serialization=True)
+            if self.accelerator.is_main_process:
+                (part / "position.json").write_text(json.dumps({"samples": samples}))
         if not self.accelerator.is_main_process:
             return
-        (part / "position.json").write_text(json.dumps({"samples": samples}))
-        if final.exists():
-            shutil.rmtree(final)
-        part.replace(final)
-        for old in list_checkpoints(out)[: -self.config.keep]:
-            shutil.rmtree(old)
-
-        export = out / "part-export"
-        generator = self.accelerator.unwrap_model(self.generator)
-        self.ema.store(generator.parameters())
-        self.ema.copy_to(generator.parameters())
-        generator.save_pretrained(export, safe_serialization=True)
-        self.ema.restore(generator.parameters())
+        prune_checkpoints(out / "checkpoints", self.config.keep)
         # Folders of this machine are nobody else's business.
         told = self.config.model_dump(mode="json", exclude={"out": True, "data": {"manifest", "cache"}})
         training = {"samples": samples, "torch": str(torch.__version__), "config": told}
-        (export / "training.json").write_text(json.dumps(training, indent=2) + "\n")
-        if (out / "export").exists():
-            (out / "export").replace(out / "part-old-export")
-        export.replace(out / "export")
-        shutil.rmtree(out / "part-old-export", ignore_errors=True)
+        generator = self.accelerator.unwrap_model(self.generator)
+        with written_whole(out / "export") as export:
+            self.ema.store(generator.parameters())
+            self.ema.copy_to(generator.parameters())
+            generator.save_pretrained(export, safe_serialization=True)
+            self.ema.restore(generator.parameters())
+            (export / "training.json").write_text(json.dumps(training, indent=2) + "\n")
 
     def load(self, folder: Path) -> int:
         """Restore everything from a checkpoint; returns the samples seen."""
@@ -236,18 +223,13 @@ class VocoderTrainer:
         return samples
 
 
-def list_checkpoints(out: Path) -> list[Path]:
-    """Complete checkpoints, oldest first; a save that was cut off has another name."""
-    return sorted(folder for folder in out.glob("checkpoint-*") if (folder / "position.json").is_file())
-
-
 def find_checkpoint(out: Path, resume: str) -> Path | None:
     """`latest` (None when there is none yet) or a folder."""
     if resume == "latest":
-        return next(reversed(list_checkpoints(out)), None)
+        return latest_checkpoint(out / "checkpoints")
     if not (Path(resume) / "position.json").is_file():
         raise MissingModelError(
-            f"{resume}: no training checkpoint there, expected a folder checkpoint-<samples>"
+            f"{resume}: no training checkpoint there, expected a folder of its checkpoints/"
         )
     return Path(resume)
 
@@ -287,13 +269,6 @@ def batches(
     return iter(DataLoader(dataset, batch_sampler=numbers, num_workers=data.workers))
 
 
-def start_metrics(path: Path, samples: int) -> None:
-    """Keep the lines up to the position that the run continues from, so that none is there twice."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["samples"] <= samples]
-    path.write_text("".join(line + "\n" for line in kept))
-
-
 def train(config: VocoderTraining, resume: str | None = None) -> None:
     """Run to `total_samples`, from the beginning or from a checkpoint."""
     import torch
@@ -314,7 +289,7 @@ def train(config: VocoderTraining, resume: str | None = None) -> None:
         raise InputDataError(
             f"segment_samples must be a multiple of the hop, {MelConfig().hop_length} samples"
         )
-    if resume is None and list_checkpoints(out):
+    if resume is None and latest_checkpoint(out / "checkpoints") is not None:
         raise InputDataError(
             f"{out}: already holds a run; continue it with --resume latest or choose another out"
         )
@@ -325,7 +300,9 @@ def train(config: VocoderTraining, resume: str | None = None) -> None:
     if accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.yaml").write_text(dump_config(config))
-        start_metrics(out / "metrics.jsonl", samples)
+    log = MetricsLog(out / "metrics.jsonl", accelerator.is_main_process)
+    log.rewind(samples)
+    board = log.open_tensorboard(out) if accelerator.is_main_process else None
 
     bar = tqdm(
         total=config.total_samples,
@@ -341,21 +318,21 @@ def train(config: VocoderTraining, resume: str | None = None) -> None:
         bar.update(config.batch_size)
         last = samples >= config.total_samples
         if last or samples // config.log_samples > before // config.log_samples:
-            row = {"samples": samples, "learning_rate": learning_rate(config, before)}
+            row = {"learning_rate": learning_rate(config, before)}
             row |= {name: round(float(value), 6) for name, value in losses.items()}
             if not all(map(math.isfinite, row.values())):
-                raise FloatingPointError(f"the loss is no longer finite after {samples} samples: {row}")
+                raise RunError(f"the loss is no longer finite after {samples} samples: {row}")
             now = time.monotonic()
             row["samples_per_second"] = round((samples - last_log) / (now - last_time), 2)
             last_log, last_time = samples, now
-            if accelerator.is_main_process:
-                bar.set_postfix(mel=row["mel"], stage="gan" if "adversarial" in row else "warm-up")
-                with (out / "metrics.jsonl").open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+            bar.set_postfix(mel=row["mel"], stage="gan" if "adversarial" in row else "warm-up")
+            log.write(seen=samples, **row)
         stage_ends = before < config.warmup_samples <= samples
         if last or stage_ends or samples // config.save_samples > before // config.save_samples:
             trainer.save(out, samples)
     bar.close()
+    if board is not None:
+        board.close()
     if accelerator.is_main_process:
         print(out / "export")
     accelerator.end_training()

@@ -20,8 +20,9 @@ from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.data.manifest import Clip, write_manifest
 from vocalburst.gen.data.mel import MelConfig
 from vocalburst.gen.models.vocoder import load_vocoder
+from vocalburst.gen.run_folder import list_checkpoints
 from vocalburst.gen.segments import PEAK, SegmentDataset
-from vocalburst.gen.train_vocoder import VocoderTraining, learning_rate, list_checkpoints, train
+from vocalburst.gen.train_vocoder import VocoderTraining, learning_rate, train
 
 PRESETS = Path(__file__).parents[1] / "configs" / "vocoder"
 
@@ -118,7 +119,7 @@ def metrics(out: Path) -> list[dict]:
 
 
 def assert_same_run(one: Path, other: Path):
-    a, b = (weights(list_checkpoints(out)[-1]) for out in (one, other))
+    a, b = (weights(list_checkpoints(out / "checkpoints")[-1]) for out in (one, other))
     assert a.keys() == b.keys() and any(key.startswith("optimizer_1") for key in a)
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert metrics(one) == metrics(other)
@@ -144,7 +145,7 @@ def test_a_run_killed_between_saves_continues_bitwise(whole, tmp_path, monkeypat
         train(broken)
     monkeypatch.undo()
     # Lines written after the save (24) are there and must not come twice.
-    assert metrics(Path(broken.out))[-1]["samples"] == 36
+    assert metrics(Path(broken.out))[-1]["seen"] == 36
     train(broken, resume="latest")
     assert_same_run(Path(whole.out), Path(broken.out))
 
@@ -157,7 +158,7 @@ def test_a_kill_during_a_save_loses_only_that_save(whole, tmp_path, monkeypatch)
 
     def die_halfway(self, folder, **options):
         save_state(self, folder, **options)
-        if "part-48" in folder:
+        if ".000000000048.part" in folder:
             (Path(folder) / "optimizer.bin").write_bytes(b"")
             raise Killed
 
@@ -166,14 +167,14 @@ def test_a_kill_during_a_save_loses_only_that_save(whole, tmp_path, monkeypatch)
         train(broken)
     monkeypatch.undo()
     out = Path(broken.out)
-    assert [folder.name for folder in list_checkpoints(out)] == [
-        "checkpoint-000000000020",
-        "checkpoint-000000000024",
+    assert [folder.name for folder in list_checkpoints(out / "checkpoints")] == [
+        "000000000020",
+        "000000000024",
     ]
     load_vocoder(out / "export", MelConfig())
     train(broken, resume="latest")
     assert_same_run(Path(whole.out), out)
-    assert not list(out.glob("part-*"))
+    assert not list((out / "checkpoints").glob(".*"))
 
 
 def test_two_processes_take_the_steps_of_one(manifest, tmp_path):
@@ -193,10 +194,10 @@ def test_two_processes_take_the_steps_of_one(manifest, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     rows = [metrics(Path(config.out)) for config in (one, two)]
-    assert [row["samples"] for row in rows[0]] == [row["samples"] for row in rows[1]] == [4, 8, 12, 16]
+    assert [row["seen"] for row in rows[0]] == [row["seen"] for row in rows[1]] == [4, 8, 12, 16]
     norms = [[row["gradient_norm"] for row in row_list] for row_list in rows]
     np.testing.assert_allclose(norms[0], norms[1], rtol=1e-4)
-    checkpoint = list_checkpoints(Path(two.out))[-1]
+    checkpoint = list_checkpoints(Path(two.out) / "checkpoints")[-1]
     assert len(list(checkpoint.glob("random_states_*"))) == 2
 
 
@@ -213,7 +214,7 @@ def test_training_lowers_the_loss_and_exports_the_average(manifest):
     first, last = (np.mean([row["log_magnitude"] for row in part]) for part in (rows[:10], rows[-10:]))
     assert last < 0.9 * first
     exported = load_vocoder(Path(config.out) / "export", MelConfig())
-    checkpoint = list_checkpoints(Path(config.out))[-1]
+    checkpoint = list_checkpoints(Path(config.out) / "checkpoints")[-1]
     average = torch.load(checkpoint / "custom_checkpoint_0.pkl", weights_only=True)["shadow_params"]
     assert all(torch.equal(a, b) for a, b in zip(exported.parameters(), average, strict=True))
     raw = load_file(checkpoint / "model.safetensors")
@@ -239,7 +240,7 @@ def test_a_run_is_not_overwritten_and_a_damaged_one_not_continued(manifest):
         train(config)
     with pytest.raises(MissingModelError, match="no training checkpoint"):
         train(config, resume=str(manifest.parent))
-    checkpoint = list_checkpoints(Path(config.out))[-1]
+    checkpoint = list_checkpoints(Path(config.out) / "checkpoints")[-1]
     data = (checkpoint / "model.safetensors").read_bytes()
     (checkpoint / "model.safetensors").write_bytes(data[: len(data) // 2])
     with pytest.raises(MissingModelError, match="cannot be continued from"):
@@ -412,4 +413,7 @@ def test_a_perfect_system_scores_zero():
 def test_old_checkpoints_are_pruned(manifest):
     config = settings(manifest, warmup_samples=0, save_samples=8, total_samples=40, keep=2)
     train(config)
-    assert [folder.name[-3:] for folder in list_checkpoints(Path(config.out))] == ["032", "040"]
+    assert [folder.name[-3:] for folder in list_checkpoints(Path(config.out) / "checkpoints")] == [
+        "032",
+        "040",
+    ]
