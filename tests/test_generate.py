@@ -115,13 +115,22 @@ def test_bytes_depend_neither_on_n_nor_on_the_batch_nor_on_the_process(command):
     assert not set(sounds(Path("other")).values()) & set(sounds(Path("five")).values())
 
 
-def test_accelerate_ranks_write_the_same_bytes_and_one_manifest(command, tiny_checkpoint):
+def test_accelerate_ranks_write_the_same_bytes_and_one_manifest(command, tiny_checkpoint, tmp_path):
     command("--emotion", "pride", "--n", 5, "--out", "alone", *FAST)
-    launch = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
+    # `--cpu` would start a single process; `--multi_gpu` starts two, also where there is no GPU.
+    launch = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
     launch += ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
     ours = ("--emotion", "pride", "--n", "5", "--out", "ranks", *FAST, "--checkpoint", tiny_checkpoint)
-    ended = run_command(*launch, "-m", "vocalburst.gen.generate", *ours)
+    script = tmp_path / "rank.py"
+    script.write_text(
+        "import os, pathlib\n"
+        'pathlib.Path(f\'rank {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]}\').touch()\n'
+        "from vocalburst.gen.generate import main\n"
+        "main()\n"
+    )
+    ended = run_command(*launch, script, *ours)
     assert ended.returncode == 0, ended.stderr
+    assert Path("rank 0 of 2").exists() and Path("rank 1 of 2").exists()
     assert ended.stdout.splitlines()[0] == "ranks" and len(ended.stdout.splitlines()) == 2
     assert contents(Path("ranks")) == contents(Path("alone"))
 
