@@ -136,3 +136,10 @@ def test_label_sets_by_name_or_list():
     assert labelled_names(["awe"]) == ("awe",)
     with pytest.raises(InputDataError, match="unknown label set"):
         labelled_names("exvo")
+
+
+def test_an_emotion_without_a_stand_in_is_answered_with_those_nearest_in_meaning():
+    with pytest.raises(InputDataError, match="nearest: fear, distress, disgust"):
+        resolve_name("Horror", EMOGATOR_30)
+    assert nearest_names("horror", ("awe", "distress")) == ["distress"]
+    assert nearest_names("hype", ("awe", "shame"))  # none of its kind is known: by spelling

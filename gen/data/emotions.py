@@ -72,6 +72,9 @@ STAND_INS: dict[str, dict[str, float]] = {
     "surprise_negative": {"surprise": 1.0},
 }
 
+# What to offer instead of a label that has no stand-in: nearest in meaning, not in spelling.
+RELATED = {"horror": ("fear", "distress", "disgust"), "hype": ("elation", "triumph", "ecstasy")}
+
 
 @dataclass(frozen=True)
 class EmotionRequest:
@@ -99,8 +102,11 @@ def normalise_name(name: str) -> str:
 
 
 def nearest_names(name: str, known: Iterable[str], n: int = 3) -> list[str]:
-    """The `n` known names closest in spelling, best first; never empty when `known` is not."""
+    """The `n` known names closest in meaning or else in spelling, best first; never empty when `known` is not."""
     known = list(known)
+    related = [other for other in RELATED.get(normalise_name(name), ()) if other in known][:n]
+    if related:
+        return related
     close = difflib.get_close_matches(normalise_name(name), known, n=n, cutoff=0.4)
     return close or difflib.get_close_matches(normalise_name(name), known, n=n, cutoff=0.0)
 
