@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from vocalburst.gen.config import Section
 
+SHIPPED_VOCODER = "shipped"  # in place of a folder: the vocoder of the checkpoint that ships
+
 
 class ManifestSection(Section):
     path: str
@@ -75,7 +77,7 @@ class ValidationSection(Section):
     emotions: tuple[str, ...] = ("amusement", "awe", "fear", "sadness", "triumph", "disgust")
     steps: int = Field(16, ge=1)
     guidance: float = Field(1.5, ge=0)
-    vocoder: str | None = None
+    vocoder: str | None = SHIPPED_VOCODER
 
 
 class TrainConfig(Section):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vocalburst.gen.checkpoint import locate_checkpoint
 from vocalburst.gen.data.audio import encode_wave, fade_edges, limit_peak, write_file
 from vocalburst.gen.dataset import BurstDataset
 from vocalburst.gen.diffusion import add_noise, sample_sigma, velocity_loss
@@ -16,7 +17,7 @@ from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.models.vocoder import load_vocoder
 from vocalburst.gen.pictures import save_mels
 from vocalburst.gen.sampling import build_scheduler, guided, sample
-from vocalburst.gen.train_config import NoiseSection, ValidationSection
+from vocalburst.gen.train_config import SHIPPED_VOCODER, NoiseSection, ValidationSection
 from vocalburst.gen.training_data import TrainingData
 
 BATCH = 32
@@ -87,7 +88,10 @@ def write_samples(
     folder.mkdir(parents=True, exist_ok=True)
     save_mels(folder / "mels.png", [mels, real], names, ["generated", "real"], mel_config)
     if settings.vocoder is not None:
-        vocoder = load_vocoder(settings.vocoder, mel_config)
+        shipped = settings.vocoder == SHIPPED_VOCODER
+        vocoder = load_vocoder(
+            locate_checkpoint(None) / "vocoder" if shipped else settings.vocoder, mel_config
+        )
         for name, mel in zip(names, mels, strict=True):
             wave = vocoder(mel[None])[0].numpy()
             write_file(folder / f"{name}.wav", encode_wave(limit_peak(fade_edges(wave))))
