@@ -1,6 +1,6 @@
 """Put a trained denoiser and a trained vocoder together into a checkpoint folder (`checkpoint.py` says what is in it).
 
-vocalburst export --run runs/laptop --vocoder runs/vocoder/export --out checkpoints/mine
+vocalburst export --run runs/laptop --vocoder runs/vocoder/laptop/export --out checkpoints/mine
 """
 
 from __future__ import annotations
