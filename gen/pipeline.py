@@ -139,7 +139,9 @@ class BurstPipeline(DiffusionPipeline):
         return SHORTEST, float(self.prior.rows[:, 2].max())
 
     @classmethod
-    def from_pretrained(cls, checkpoint: str | Path | None = None, *, vocoder: str | Path | None = None, **_):
+    def from_pretrained(
+        cls, checkpoint: str | Path | None = None, *, vocoder: str | Path | None = None
+    ) -> BurstPipeline:
         """Load a checkpoint folder or hub id; None is the one that ships. Raises MissingModelError.
 
         vocoder: folder or hub id of another one, such as `charactr/vocos-mel-24khz`.

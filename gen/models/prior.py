@@ -50,7 +50,7 @@ class ClipPrior(ModelMixin, ConfigMixin):
 
         A duration that is asked for picks among the rows (at most 16) whose voice-active length is nearest to it.
         """
-        rows = self.rows.numpy()
+        rows = self.rows.cpu().numpy()
         indices = list(weights)
         share = np.array([weights[index] for index in indices], dtype=np.float64)
         emotion = indices[int(rng.choice(len(indices), p=share / share.sum()))]
