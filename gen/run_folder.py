@@ -52,7 +52,10 @@ def latest_checkpoint(folder: Path) -> Path | None:
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove all but the last `keep` checkpoints."""
     for path in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(path)
+        # Renamed before it is taken apart: a kill leaves no half checkpoint under a whole one's name.
+        path.replace(path.with_name(f".{path.name}.old"))
+    for old in folder.glob(".*.old"):
+        shutil.rmtree(old)
 
 
 class MetricsLog:

@@ -82,6 +82,7 @@ class ValidationSection(Section):
 
 class TrainConfig(Section):
     output: str
+    init: str | None = None
     seed: int = Field(0, ge=0)
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     batch_size: int = Field(64, ge=1)

@@ -30,7 +30,7 @@ from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.optimizer import build_optimizers, learning_rate_factor
 from vocalburst.gen.run_folder import MetricsLog, latest_checkpoint, prune_checkpoints, written_whole
 from vocalburst.gen.train_config import TrainConfig
-from vocalburst.gen.training_data import TrainingData, fit_preconditioner, load_training_data
+from vocalburst.gen.training_data import TrainingData, fit_preconditioner, load_initial, load_training_data
 from vocalburst.gen.validation import validation_loss, write_samples
 
 
@@ -62,7 +62,10 @@ class Trainer:
             n_mels=data.train.log_mel.config.n_mels,
             **config.model.model_dump(),
         )
-        fit_preconditioner(model, data, config.seed)
+        if config.init is None:
+            fit_preconditioner(model, data, config.seed)
+        else:
+            load_initial(model, config.init)
         optimizers = build_optimizers(model, settings.lr, settings.lr_matrices, settings.weight_decay)
         self.peak_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
         self.model, *self.optimizers = accelerator.prepare(model, *optimizers)

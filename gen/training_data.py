@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from vocalburst.gen.checkpoint import load_part, locate_checkpoint
 from vocalburst.gen.data.emotions import VOCABULARY, labelled_names
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import Clip, check_files, manifest_root, read_manifest
@@ -75,10 +76,13 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
         )
 
     train = dataset(train_sources, p_pitch=config.data.p_pitch, p_crop=config.data.p_crop)
-    return TrainingData(
-        train, dataset(dev_sources), emotions, voices, countries,
-        fit_normalizer(train, config.seed), collect_prior(clips, emotions, voices, config.data.max_seconds),
-    )  # fmt: skip
+    if config.init is None:
+        normalizer = fit_normalizer(train, config.seed)
+    else:
+        normalizer = load_part(MelNormalizer, locate_checkpoint(config.init) / "normalizer")
+        train.log_mel.config.check_equal(normalizer.mel_config, f"the checkpoint {config.init}")
+    prior = collect_prior(clips, emotions, voices, config.data.max_seconds)
+    return TrainingData(train, dataset(dev_sources), emotions, voices, countries, normalizer, prior)
 
 
 def _store(manifest: str, clips: list[Clip], cache: str, show: bool) -> WaveStore:
@@ -99,6 +103,19 @@ def chosen_mels(dataset: BurstDataset, seed: int) -> Iterator[torch.Tensor]:
 def fit_normalizer(dataset: BurstDataset, seed: int) -> MelNormalizer:
     """Per-bin statistics of the chosen clips."""
     return MelNormalizer(dataset.log_mel.config.to_dict()).fit(chosen_mels(dataset, seed))
+
+
+def load_initial(model: BurstTransformer, checkpoint: str) -> None:
+    """Give `model` the weights of a checkpoint's denoiser, principal axes included.
+
+    Raises InputDataError when its sizes, emotions or voices are not those of `model`.
+    """
+    initial = load_part(BurstTransformer, locate_checkpoint(checkpoint) / "transformer")
+    for name in ("emotions", "voices", "countries", "n_mels", "patch", "dim", "n_layers", "n_heads", "bottleneck"):
+        wanted, found = model.config[name], initial.config[name]
+        if wanted != found:
+            raise InputDataError(f"{checkpoint}: its denoiser has {name} {found}, this run needs {wanted}")
+    model.load_state_dict(initial.state_dict())
 
 
 def fit_preconditioner(model: BurstTransformer, data: TrainingData, seed: int) -> None:

@@ -1,0 +1,176 @@
+"""`scores.json`: what `vocalburst evaluate` found out about an entry and about the controls beside it.
+
+The file carries everything that decides whether two entries may be ranked beside each other: evaluators,
+reference clips, n per emotion, protocol, seed. The report and the leaderboard read nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vocalburst.gen.data.audio import write_file
+from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.data.manifest import first_problem
+
+FORMAT = "vocalburst-scores-1"
+
+# Sets of clips that stand beside the entry, in the order they are printed, and what each tells the reader.
+CONTROLS = {
+    "floor": "real train clips, against the reference: what a perfect generator of train speakers would score",
+    "copy-synthesis": "reference-split clips through the mel and the vocoder: the vocoder's share of the distance",
+    "emotion-blind": "real train clips drawn without looking at their emotion: real sound, no control",
+    "shuffled": "the entry's clips with their emotions dealt out at random",
+    "silence": "digital silence with a dither of one 16-bit step, which a network can embed",
+    "noise": "white noise as long and as loud as the entry's clips",
+}
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Measure(Record):
+    """A number and its 95 % interval; None where it cannot be computed, which `SetScores.notes` explains."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+# The measures of an emotion, in the order they are printed: (heading, whether more is better; None: near 0 is).
+MEASURES: dict[str, tuple[str, bool | None]] = {
+    "fid": ("FID", False),  # at this n, biased upwards
+    "fid_infinity": ("FID∞", False),
+    "kad": ("KAD", False),
+    "kid": ("KID", False),
+    "precision": ("precision", True),
+    "recall": ("recall", True),
+    "density": ("density", True),
+    "coverage": ("coverage", True),
+    "vendi": ("Vendi ratio", True),
+    "heep": ("HEEP", True),  # by row
+    "recognised": ("recognised", True),  # share whose asked emotion is the most probable one
+}
+
+
+class EmotionScores(Record):
+    """One emotion of one set: n clips against n_reference reference clips; keys of `measures`: MEASURES."""
+
+    n: int = Field(ge=2)
+    n_reference: int = Field(ge=2)
+    measures: dict[str, Measure]
+
+
+class CopyPair(Record):
+    """A clip that is suspiciously near to a train clip."""
+
+    clip: str
+    train_clip: str
+    distance: float
+    ratio: float
+    cosine: float
+
+
+class Memorisation(Record):
+    """Over all clips of a set at once, see `memorisation`; beside it the same for held-out real clips."""
+
+    fld: float
+    fld_gap: float
+    fld_gap_real: Measure  # the band of fresh real clips
+    c_t: float
+    c_t_real: Measure
+    copied: int  # clips nearer to a train clip than any held-out real clip
+    chance: float  # of so many when none is copied
+    suspicious: bool
+    pairs: tuple[CopyPair, ...]  # the nearest ones first, at most 20
+
+
+class SGen(Record):
+    """S_GEN of a protocol by FID at this n, as published, and by FID-infinity; see `s_gen`."""
+
+    protocol: str
+    value: float
+    available: float  # mean over the emotions that were submitted, never to be ranked by
+    infinity: float
+    missing: tuple[str, ...]
+    fid_floor: float
+
+
+class SetScores(Record):
+    """One set of clips heard by one evaluator. `mean` is over emotions; its intervals resample `resampled`."""
+
+    name: str  # "entry" or a key of CONTROLS
+    n: int
+    resampled: str  # "clips", "speakers" or "labels"
+    emotions: dict[str, EmotionScores]
+    mean: dict[str, Measure]
+    heep_column: Measure
+    heep_overall: Measure
+    s_gen: tuple[SGen, ...] = ()
+    memorisation: Memorisation | None = None
+    notes: tuple[str, ...] = ()  # what is unreliable, in sentences
+
+
+class EvaluatorScores(Record):
+    """All sets heard by one evaluator."""
+
+    evaluator: str  # id, with the hash of the weights
+    preprocessing: str
+    dim: int
+    space: str  # what distances in this space may be compared with, in a sentence
+    real_heep: Measure | None  # row-HEEP of the real reference clips: the ceiling
+    real_recognised: Measure | None
+    sets: tuple[SetScores, ...]
+
+
+class Entry(Record):
+    """The clips that were judged."""
+
+    name: str
+    clips_sha256: str  # over the sha256 of all files and their emotions, sorted
+    n: int
+    selected_by: tuple[str, ...] = ()  # evaluators that chose or guided the clips
+    checkpoint: str | None = None
+    settings: dict[str, str] = {}  # steps, guidance ... as far as its manifest tells
+
+
+class Reference(Record):
+    """The real clips it was judged by."""
+
+    name: str
+    split: str
+    clips_sha256: str  # of the manifest rows used
+    n: int
+    speakers: int
+
+
+class Scores(Record):
+    """The whole file."""
+
+    format: str = FORMAT
+    package_version: str
+    command: str
+    created_utc: str
+    seed: int
+    entry: Entry
+    reference: Reference
+    evaluators: tuple[EvaluatorScores, ...]
+
+    def save(self, path: str | Path) -> None:
+        write_file(path, (self.model_dump_json(indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scores:
+        """Read a file that `save` wrote. Raises InputDataError naming the file and the first problem."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            scores = cls.model_validate_json(text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputDataError(f"{path}: cannot be read as scores ({error})") from None
+        except ValidationError as error:
+            raise InputDataError(f"{path}: not the scores of `vocalburst evaluate` ({first_problem(error)})") from None
+        if scores.format != FORMAT:
+            raise InputDataError(f"{path}: expected the format {FORMAT}, got {scores.format}")
+        return scores
