@@ -170,7 +170,9 @@ class Scores(Record):
         except (OSError, UnicodeDecodeError) as error:
             raise InputDataError(f"{path}: cannot be read as scores ({error})") from None
         except ValidationError as error:
-            raise InputDataError(f"{path}: not the scores of `vocalburst evaluate` ({first_problem(error)})") from None
+            raise InputDataError(
+                f"{path}: not the scores of `vocalburst evaluate` ({first_problem(error)})"
+            ) from None
         if scores.format != FORMAT:
             raise InputDataError(f"{path}: expected the format {FORMAT}, got {scores.format}")
         return scores

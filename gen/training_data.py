@@ -111,7 +111,17 @@ def load_initial(model: BurstTransformer, checkpoint: str) -> None:
     Raises InputDataError when its sizes, emotions or voices are not those of `model`.
     """
     initial = load_part(BurstTransformer, locate_checkpoint(checkpoint) / "transformer")
-    for name in ("emotions", "voices", "countries", "n_mels", "patch", "dim", "n_layers", "n_heads", "bottleneck"):
+    for name in (
+        "emotions",
+        "voices",
+        "countries",
+        "n_mels",
+        "patch",
+        "dim",
+        "n_layers",
+        "n_heads",
+        "bottleneck",
+    ):
         wanted, found = model.config[name], initial.config[name]
         if wanted != found:
             raise InputDataError(f"{checkpoint}: its denoiser has {name} {found}, this run needs {wanted}")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from vocalburst.gen import run_folder
 from vocalburst.gen.run_folder import MetricsLog, latest_checkpoint, prune_checkpoints, written_whole
 
 
@@ -48,6 +49,25 @@ def test_prune_keeps_the_last(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["000000000400", "000000003000", "notes"]
     prune_checkpoints(tmp_path, keep=5)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_kill_while_pruning_leaves_no_half_checkpoint(tmp_path, monkeypatch):
+    for seen in (100, 200, 300):
+        (tmp_path / f"{seen:012d}").mkdir()
+        for name in ("model", "optimizer"):
+            (tmp_path / f"{seen:012d}" / name).write_text("x")
+
+    def killed_halfway(folder):
+        (folder / "model").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_folder.shutil, "rmtree", killed_halfway)
+        prune_checkpoints(tmp_path, keep=1)
+    for path in run_folder.list_checkpoints(tmp_path):
+        assert sorted(p.name for p in path.iterdir()) == ["model", "optimizer"]
+    prune_checkpoints(tmp_path, keep=1)  # takes what the kill left away too
+    assert [p.name for p in tmp_path.iterdir()] == ["000000000300"]
 
 
 def lines(path) -> list[dict]:

@@ -26,6 +26,7 @@ from vocalburst.gen.config import load_config
 from vocalburst.gen.data import prepare_command
 from vocalburst.gen.data.audio import SAMPLE_RATE
 from vocalburst.gen.data.manifest import Clip, read_manifest, write_manifest
+from vocalburst.gen.export import export
 from vocalburst.gen.models.prior import ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.train_config import TrainConfig
@@ -317,6 +318,35 @@ def test_a_killed_process_loses_nothing_older(monkeypatch, corpus, tmp_path):
         load_file(path / "model.safetensors")
     train(monkeypatch, corpus, run, "--resume", "latest", **options)
     assert_same_end(run, unharmed)
+
+
+@pytest.fixture(scope="module")
+def trained_checkpoint(whole, tiny_checkpoint, tmp_path_factory) -> Path:
+    """The run `whole` as a checkpoint folder, weights in float16."""
+    folder = tmp_path_factory.mktemp("trained") / "checkpoint"
+    export(whole, tiny_checkpoint / "vocoder", folder)
+    return folder
+
+
+def test_a_run_starts_from_a_checkpoint(monkeypatch, corpus, trained_checkpoint, tmp_path):
+    """With a rate of next to nothing it stays where it started, in spite of another seed."""
+    run = train(
+        monkeypatch, corpus, tmp_path / "run", init=str(trained_checkpoint), seed=5,
+        samples={"total": 4}, optimizer={"lr": 1e-12, "lr_matrices": 1e-12},
+    )  # fmt: skip
+    start = load_file(trained_checkpoint / "transformer" / "diffusion_pytorch_model.safetensors")
+    end = load_file(run / WEIGHTS)
+    assert set(start) == set(end)
+    for name, tensor in start.items():
+        torch.testing.assert_close(end[name], tensor.float(), rtol=0, atol=1e-9)
+    for name in ("normalizer/config.json", "normalizer/diffusion_pytorch_model.safetensors"):
+        assert (run / "model" / name).read_bytes() == (trained_checkpoint / name).read_bytes()
+
+
+def test_a_checkpoint_of_other_sizes_is_no_start(monkeypatch, corpus, trained_checkpoint, tmp_path, capsys):
+    options = {"init": str(trained_checkpoint), "model": {"dim": 64}}
+    train(monkeypatch, corpus, tmp_path / "run", expect=3, **options)
+    assert f"{trained_checkpoint}: its denoiser has dim 32, this run needs 64" in capsys.readouterr().err
 
 
 def test_a_second_start_refuses(monkeypatch, corpus, whole, tmp_path, capsys):
