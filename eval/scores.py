@@ -6,6 +6,9 @@ reference clips, n per emotion, protocol, seed. The report and the leaderboard r
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,8 +30,16 @@ CONTROLS = {
 }
 
 
+def clips_sha256(emotions: Sequence[str], keys: Sequence[str]) -> str:
+    """What clips these are, whatever their names and order: a hash over the emotion and content key of each."""
+    lines = sorted(f"{emotion} {key}" for emotion, key in zip(emotions, keys, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """NaN and infinity are refused: what cannot be computed is None, and a note says why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Measure(Record):
@@ -91,9 +102,9 @@ class SGen(Record):
     """S_GEN of a protocol by FID at this n, as published, and by FID-infinity; see `s_gen`."""
 
     protocol: str
-    value: float
-    available: float  # mean over the emotions that were submitted, never to be ranked by
-    infinity: float
+    value: Measure
+    available: Measure  # mean over the emotions that were submitted, never to be ranked by
+    infinity: Measure
     missing: tuple[str, ...]
     fid_floor: float
 
@@ -129,7 +140,7 @@ class Entry(Record):
     """The clips that were judged."""
 
     name: str
-    clips_sha256: str  # over the sha256 of all files and their emotions, sorted
+    clips_sha256: str  # `clips_sha256` of all of them
     n: int
     selected_by: tuple[str, ...] = ()  # evaluators that chose or guided the clips
     checkpoint: str | None = None
@@ -141,7 +152,7 @@ class Reference(Record):
 
     name: str
     split: str
-    clips_sha256: str  # of the manifest rows used
+    clips_sha256: str  # of the clips used
     n: int
     speakers: int
 
