@@ -6,9 +6,7 @@ reference clips, n per emotion, protocol, seed. The report and the leaderboard r
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,12 +26,6 @@ CONTROLS = {
     "silence": "digital silence with a dither of one 16-bit step, which a network can embed",
     "noise": "white noise as long and as loud as the entry's clips",
 }
-
-
-def clips_sha256(emotions: Sequence[str], keys: Sequence[str]) -> str:
-    """What clips these are, whatever their names and order: a hash over the emotion and content key of each."""
-    lines = sorted(f"{emotion} {key}" for emotion, key in zip(emotions, keys, strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 class Record(BaseModel):
@@ -140,7 +132,7 @@ class Entry(Record):
     """The clips that were judged."""
 
     name: str
-    clips_sha256: str  # `clips_sha256` of all of them
+    clips_sha256: str  # ClipSet.content_sha256: over all contents and their emotions, whatever the order
     n: int
     selected_by: tuple[str, ...] = ()  # evaluators that chose or guided the clips
     checkpoint: str | None = None
@@ -176,14 +168,16 @@ class Scores(Record):
     def load(cls, path: str | Path) -> Scores:
         """Read a file that `save` wrote. Raises InputDataError naming the file and the first problem."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
-            scores = cls.model_validate_json(text)
-        except (OSError, UnicodeDecodeError) as error:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise InputDataError(f"{path}: cannot be read as scores ({error})") from None
+        # Before the fields: those of another format are not wrong, only different.
+        found = content.get("format") if isinstance(content, dict) else None
+        if found != FORMAT:
+            raise InputDataError(f"{path}: expected the format {FORMAT}, got {found}")
+        try:
+            return cls.model_validate(content)
         except ValidationError as error:
             raise InputDataError(
                 f"{path}: not the scores of `vocalburst evaluate` ({first_problem(error)})"
             ) from None
-        if scores.format != FORMAT:
-            raise InputDataError(f"{path}: expected the format {FORMAT}, got {scores.format}")
-        return scores
