@@ -10,6 +10,7 @@ silent is an error and never a smaller set.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -97,6 +98,23 @@ class ClipSet:
         columns = ("names", "emotions", "speakers", "sources")
         chosen = {name: tuple(getattr(self, name)[i] for i in indices) for name in columns}
         return ClipSet(**{**vars(self), **chosen})
+
+    def to_json(self) -> str:
+        """Everything but where the sound is: names, emotions, speakers, hashes, and how the clips were made."""
+        columns = vars(self) | {
+            "root": None,
+            "sources": [vars(source) | {"path": ""} for source in self.sources],
+        }
+        return json.dumps(columns)
+
+    @classmethod
+    def from_json(cls, text: str) -> ClipSet:
+        """A set without sound from what `to_json` gave."""
+        columns = json.loads(text)
+        columns["sources"] = [Source(**source) for source in columns["sources"]]
+        return cls(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in columns.items()}
+        )
 
     def waves(self) -> Iterator[tuple[int, np.ndarray]]:
         """(index, wave [L]) of every clip, file by file, one file in memory at a time.
