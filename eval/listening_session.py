@@ -88,10 +88,15 @@ def listening_session(arguments: argparse.Namespace) -> Iterator[ListeningSessio
 
 
 def evaluator_paths(out: Path, evaluators: Sequence[Evaluator]) -> list[Path]:
-    """OUT for one evaluator; for several `STEM-ID.SUFFIX` each, such as `stats-logmel-08559624fdf2.safetensors`."""
+    """OUT for one evaluator, and one file for each of several."""
     if len(evaluators) == 1:
         return [out]
-    return [out.with_name(f"{out.stem}-{evaluator.id}{out.suffix}") for evaluator in evaluators]
+    return [evaluator_path(out, evaluator.id) for evaluator in evaluators]
+
+
+def evaluator_path(out: Path, evaluator: str) -> Path:
+    """OUT with the evaluator's id in its name: `stats-logmel-08559624fdf2.safetensors`."""
+    return out.with_name(f"{out.stem}-{evaluator}{out.suffix}")
 
 
 def join_processes() -> PartialState | None:
