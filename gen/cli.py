@@ -32,6 +32,8 @@ COMMANDS = {
         "vocalburst.eval.recognise",
         "how often clips are recognised as the emotion they were made for",
     ),
+    "embed": ("vocalburst.eval.embed", "what evaluators hear in every clip of a set"),
+    "statistics": ("vocalburst.eval.emotion_statistics", "Gaussian statistics of a set by emotion, to judge by"),
 }
 
 

@@ -219,6 +219,10 @@ def unknown_emotion(clips, rows):
     rows[3]["emotion"] = "hype"
 
 
+def misspelt_emotion(clips, rows):
+    rows[3]["emotion"] = "angr"
+
+
 def mixed_emotion(clips, rows):
     rows[3]["emotion"] = "awe+fear"
 
@@ -246,10 +250,11 @@ def no_rows(clips, rows):
         (altered_file, "sha256"),
         (unreadable_file, "cannot be read as audio"),
         (silent_file, "digital silence"),
-        (unknown_emotion, "line 4: the recogniser does not know 'hype'; nearest: "),
-        (mixed_emotion, "does not know 'awe+fear'"),
+        (unknown_emotion, "clips, anger/3.wav: the recogniser does not know 'hype'; nearest: "),
+        (misspelt_emotion, "line 4: unknown emotion 'angr'; nearest: anger"),
+        (mixed_emotion, "line 4: expected one emotion, got the mix 'awe+fear'"),
         (leaving_the_folder, "leaves the folder"),
-        (listed_twice, "listed twice"),
+        (listed_twice, "is listed 2 times"),
         (without_checksum, "line 4: sha256"),
         (no_rows, "holds no clips"),
     ],
@@ -267,12 +272,32 @@ def test_a_bad_clip_is_an_error_and_never_a_smaller_average(world, monkeypatch, 
 def test_a_reference_without_an_emotion_is_refused(world, monkeypatch, capsys):
     arguments = ["--reference", world / "real" / "manifest.jsonl", "--split", "test"]
     assert call(monkeypatch, world, *arguments) == 3
-    assert "has no clip of anger, awe, fear" in capsys.readouterr().err
+    assert "expected clips of the split 'test', found dev (12), train (6)" in capsys.readouterr().err
     shutil.copytree(world / "clips", world / "fewer")
     rows = [row for row in read_json_rows(world / "fewer") if row["emotion"] != "awe"]
     write_rows(world / "fewer", rows)
     assert call(monkeypatch, world, "--beside", f"fewer={world / 'fewer'}") == 3
     assert "has no clip of awe" in capsys.readouterr().err
+
+
+def test_any_form_of_set_can_be_judged_or_stand_beside(world, monkeypatch, capsys):
+    """A folder without a list, a split named in the set, another split; an emotion that nobody asked for."""
+    for row in read_json_rows(world / "clips"):
+        path = world / "tree" / row["file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(world / "clips" / row["file_name"], path)
+    (world / "tree" / "hype").mkdir()
+    shutil.copy(world / "clips" / "awe" / "1.wav", world / "tree" / "hype" / "1.wav")
+    (world / "clips" / "extra.wav").write_bytes(b"")
+    arguments = ["--beside", f"tree={world / 'tree'}", "--json", world / "out.json", "--seed", "4"]
+    assert call(monkeypatch, world, *arguments, "--reference", f"{world / 'real'}:train") == 0
+    assert "note: " in (told := capsys.readouterr().err) and "the first is extra.wav" in told
+    sets = json.loads((world / "out.json").read_text())["sets"]
+    assert list(sets) == ["generated", "real train", "shuffled labels", "tree"]
+    assert sets["tree"]["rate"] == sets["generated"]["rate"] and sets["tree"]["n"] == 11
+    assert sets["real train"]["n"] == 6
+    assert call(monkeypatch, world, "--reference", f"{world / 'real'}:train", "--split", "dev") == 3
+    assert "names the split 'train', but 'dev' was asked for as well" in capsys.readouterr().err
 
 
 def test_model_and_usage_errors_have_their_exit_codes(world, monkeypatch, capsys):
