@@ -1,0 +1,176 @@
+"""Every measure of one emotion: n clips of a set against m real clips, from their embeddings alone.
+
+Shape letters: n clips of the set, m reference clips, D embedding, G blocks. Measures are named as in
+`scores.MEASURES`; the formulas stand in `frechet`, `kernel`, `neighbours` and `vendi`. A measure that needs more
+clips than there are is left out of a result.
+
+The reference is prepared once for all sets, and the distances of a set to it once for all subsets of the set: an
+interval leaves each of G blocks of clips out (`jackknife`) and costs no new distance.
+
+KID is defined as a mean over random subsets of an unbiased estimate; over all subsets that mean is the same
+estimate on all clips, which is what is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from vocalburst.eval.frechet import SampleDistances, frechet_infinity
+from vocalburst.eval.gaussian import GaussianStatistics, Identity, check_embeddings, gaussian_statistics
+from vocalburst.eval.kernel import KAD_SCALE, cubic_kernel, median_distance
+from vocalburst.eval.neighbours import DENSITY_NEIGHBOURS, PRECISION_NEIGHBOURS
+from vocalburst.eval.vendi import vendi_ratio, vendi_score
+
+BOUNDS = {
+    "fid": (0.0, np.inf),
+    "precision": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "density": (0.0, np.inf),
+    "coverage": (0.0, 1.0),
+    "vendi": (0.0, np.inf),
+}  # what an interval cannot leave; the unbiased distances may be negative
+MIN_INFINITY = 8  # clips that the extrapolation needs
+HALVINGS = 5  # of the clips, for the interval of the extrapolation
+
+
+class Reference:
+    """The real clips of one emotion, prepared to be compared with: embeddings [m, D], at least 2."""
+
+    def __init__(self, embeddings: np.ndarray, identity: Identity):
+        self.embeddings = check_embeddings(embeddings, "the reference clips", at_least=2)
+        self.statistics = gaussian_statistics(self.embeddings, identity)
+        self.bandwidth = median_distance(self.embeddings)
+        distances = cdist(self.embeddings, self.embeddings)
+        self.kad_mean = pair_mean(gaussian(distances, self.bandwidth))
+        self.kid_mean = pair_mean(cubic_kernel(self.embeddings, self.embeddings))
+        self.precision_radii = radii(distances, PRECISION_NEIGHBOURS)
+        self.density_radii = radii(distances, DENSITY_NEIGHBOURS)
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+class FrechetComparison:
+    """Clips [n, D] of one emotion beside a Gaussian, where nothing else is known of the reference."""
+
+    def __init__(self, embeddings: np.ndarray, statistics: GaussianStatistics, *, seed: int = 0):
+        self.embeddings = check_embeddings(embeddings, "the clips to score", at_least=2, dim=statistics.dim)
+        self.statistics = statistics
+        self.seed = seed
+        self.frechet = SampleDistances(self.embeddings, statistics.identity, statistics, at_least=2)
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @cached_property
+    def infinity(self) -> float:
+        """FID-infinity of all clips."""
+        identity = self.statistics.identity
+        return frechet_infinity(self.embeddings, identity, self.statistics, seed=self.seed).value
+
+    def measures(self) -> dict[str, float]:
+        """All measures of all clips."""
+        found = self.of_rows(np.arange(len(self)))
+        if len(self) >= MIN_INFINITY:
+            found["fid_infinity"] = self.infinity
+        return found
+
+    def measures_without(self, block: np.ndarray) -> dict[str, np.ndarray]:
+        """Measures [G] with each block of clips left out; `block` [n] counts from 0, some may hold no clip.
+
+        A measure that cannot be computed without one of the blocks is left out. The extrapolation is that of
+        `measures` plus what leaving the block out does to a line through all and half of the clips; the halves
+        are the same for every block, so that the luck of drawing halves does not pass for the luck of the clips.
+        """
+        n, n_blocks = len(self), int(block.max()) + 1
+        line = Halves(n, self.seed)
+        whole = line(self.frechet.distance, np.arange(n)) if n >= MIN_INFINITY else None
+        columns: dict[str, list[float]] = {}
+        for index in range(n_blocks):
+            kept = np.flatnonzero(block != index)
+            found = self.of_rows(kept) if len(kept) >= 2 else {}
+            if whole is not None and len(kept) >= MIN_INFINITY:
+                found["fid_infinity"] = self.infinity + line(self.frechet.distance, kept) - whole
+            for name, value in found.items():
+                columns.setdefault(name, []).append(value)
+        full = {name: np.array(values) for name, values in columns.items() if len(values) == n_blocks}
+        return {name: values for name, values in full.items() if np.isfinite(values).all()}
+
+    def of_rows(self, rows: np.ndarray) -> dict[str, float]:
+        """All measures but FID-infinity of at least 2 rows, none of them repeated."""
+        return {"fid": self.frechet.distance(rows)}
+
+
+class Comparison(FrechetComparison):
+    """Clips [n, D] of one emotion beside real clips."""
+
+    def __init__(self, embeddings: np.ndarray, reference: Reference, *, seed: int = 0):
+        super().__init__(embeddings, reference.statistics, seed=seed)
+        self.reference = reference
+        self.distances = cdist(self.embeddings, reference.embeddings)  # [n, m]
+        self.own_distances = cdist(self.embeddings, self.embeddings)
+        self.kad_cross = gaussian(self.distances, reference.bandwidth)
+        self.kad_own = gaussian(self.own_distances, reference.bandwidth)
+        self.kid_cross = cubic_kernel(self.embeddings, reference.embeddings)
+        self.kid_own = cubic_kernel(self.embeddings, self.embeddings)
+        # Of as many reference clips as there are clips: the score grows with their number.
+        self.reference_vendi = vendi_ratio(self.embeddings, reference.embeddings, seed=seed).reference
+
+    def of_rows(self, rows: np.ndarray) -> dict[str, float]:
+        reference, own, distances = self.reference, np.ix_(rows, rows), self.distances[rows]
+        kad_pairs = pair_mean(self.kad_own[own]) + reference.kad_mean
+        kid_pairs = pair_mean(self.kid_own[own]) + reference.kid_mean
+        found = {
+            **super().of_rows(rows),
+            "kad": KAD_SCALE * (kad_pairs - 2 * float(self.kad_cross[rows].mean())),
+            "kid": kid_pairs - 2 * float(self.kid_cross[rows].mean()),
+            "vendi": vendi_score(self.embeddings[rows]) / self.reference_vendi,
+        }
+        own_radii = radii(self.own_distances[own], PRECISION_NEIGHBOURS)
+        if own_radii is not None and reference.precision_radii is not None:
+            found["precision"] = float((distances <= reference.precision_radii).any(axis=1).mean())
+            found["recall"] = float((distances <= own_radii[:, None]).any(axis=0).mean())
+        if reference.density_radii is not None:
+            inside = distances <= reference.density_radii
+            found["density"] = float(inside.sum() / (DENSITY_NEIGHBOURS * len(rows)))
+            found["coverage"] = float(inside.any(axis=0).mean())
+        return found
+
+
+class Halves:
+    """The line in 1/n through a distance of all of some rows and the mean over fixed halves of them, at 1/n = 0.
+
+    NaN where a half has fewer than the two rows that a covariance needs.
+    """
+
+    def __init__(self, n: int, seed: int, halvings: int = HALVINGS):
+        generator = np.random.default_rng(seed)
+        self.sides = [generator.permutation(n) % 2 == 0 for _ in range(halvings)]
+
+    def __call__(self, distance: Callable[[np.ndarray], float], rows: np.ndarray) -> float:
+        halves = [rows[side[rows] == value] for side in self.sides for value in (True, False)]
+        if min(map(len, halves)) < 2:
+            return float("nan")
+        steps = np.mean([1 / len(half) for half in halves])
+        slope = (np.mean([distance(half) for half in halves]) - distance(rows)) / (steps - 1 / len(rows))
+        return float(distance(rows) - slope / len(rows))
+
+
+def gaussian(distances: np.ndarray, bandwidth: float) -> np.ndarray:
+    """The kernel of KAD from distances instead of embeddings."""
+    return np.exp(np.square(distances) / (-2 * bandwidth**2))
+
+
+def pair_mean(kernel: np.ndarray) -> float:
+    """Mean of kernel [n, n] over ordered pairs of different clips."""
+    n = len(kernel)
+    return float((kernel.sum() - np.trace(kernel)) / (n * (n - 1)))
+
+
+def radii(distances: np.ndarray, k: int) -> np.ndarray | None:
+    """Distance [n] of each clip to its k-th nearest other one, from distances [n, n]; None if n <= k."""
+    return np.partition(distances, k, axis=1)[:, k] if len(distances) > k else None
