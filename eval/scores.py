@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vocalburst.gen.data.audio import write_file
 from vocalburst.gen.data.errors import InputDataError
@@ -115,6 +115,9 @@ class SetScores(Record):
     memorisation: Memorisation | None = None
     notes: tuple[str, ...] = ()  # what is unreliable, in sentences
 
+    def s_gen_of(self, protocol: str) -> SGen | None:
+        return next((score for score in self.s_gen if score.protocol == protocol), None)
+
 
 class EvaluatorScores(Record):
     """All sets heard by one evaluator."""
@@ -126,6 +129,17 @@ class EvaluatorScores(Record):
     real_heep: Measure | None  # row-HEEP of the real reference clips: the ceiling
     real_recognised: Measure | None
     sets: tuple[SetScores, ...]
+
+    @model_validator(mode="after")
+    def _one_entry(self) -> EvaluatorScores:
+        names = [s.name for s in self.sets]
+        if names.count("entry") != 1 or len(set(names)) < len(names):
+            raise ValueError(f"expected one set named 'entry' and no name twice, got {', '.join(names)}")
+        return self
+
+    @property
+    def entry(self) -> SetScores:
+        return next(s for s in self.sets if s.name == "entry")
 
 
 class Entry(Record):
