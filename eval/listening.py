@@ -142,10 +142,11 @@ def heard_clips(
     """(key, [(evaluator, what it heard)]) of the clips in `missing`, in the order in which they are read."""
     order = sorted(places[key][0] for key in missing)
     part = clips.take(order)
+    part_keys = part.keys
     waves: Iterable = part.waves() if progress is None else progress(part.waves(), len(part))
 
     def job(index: int, wave: np.ndarray) -> tuple[str, list[tuple[int, tuple]]]:
-        key = part.keys[index]
+        key = part_keys[index]
         return key, [(number, hear(evaluators[number], wave, part.names[index])) for number in missing[key]]
 
     threads = threads_here()
