@@ -25,16 +25,9 @@ from vocalburst.gen.data.manifest import Clip, first_problem, manifest_root, rea
 FULL_STRENGTH = 1 - 1e-6  # a rating of 1 that went through a text file
 UNDECODABLE = frozenset({".webm", ".m4a", ".aac", ".wma", ".mp4", ".amr", ".3gp", ".mka"})
 SETTINGS = (
-    "steps",
-    "guidance",
-    "scheduler",
-    "intensity",
-    "raw",
-    "trim",
-    "vocoder",
-    "run_seed",
+    "steps", "guidance", "scheduler", "intensity", "raw", "trim", "vocoder", "best_of", "strength", "run_seed",
     "package_version",
-)
+)  # fmt: skip
 MANY = 5  # distinct values of a setting that are still written out
 
 
@@ -173,11 +166,14 @@ def read_entry(path: Path, lines: list[tuple[int, str]]) -> Listing:
 
 
 def told(values: list) -> str | None:
-    """The values of a column in one text; None where no row has one."""
-    distinct = sorted({value if isinstance(value, str) else json.dumps(value) for value in values} - {"null"})
-    if not distinct:
+    """The values of a column in one text, `none` among them where only some rows have one; None if no row has."""
+    texts = {
+        "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+        for value in values
+    }
+    if texts == {"none"}:
         return None
-    return ", ".join(distinct) if len(distinct) <= MANY else f"{len(distinct)} different values"
+    return ", ".join(sorted(texts)) if len(texts) <= MANY else f"{len(texts)} different values"
 
 
 def only_emotion(written: str, where: str) -> str:

@@ -238,13 +238,20 @@ def test_what_the_list_says_of_all_clips(tmp_path):
             "guidance": float(number),
             "selected_by": ["b", "a"][: number % 3],
             "checkpoint": "xy"[number % 2],
+            "best_of": [None, 4][number % 2],
+            "strength": None,
         }
     write_entry(tmp_path)
     write_rows(tmp_path / "manifest.jsonl", rows)
     (tmp_path / "extra.mp3").write_bytes(b"anything")
     clips = open_clips(tmp_path)
     assert clips.selected_by == ("a", "b") and clips.checkpoint == "x, y"
-    assert clips.settings == {"steps": "8", "guidance": "6 different values", "scheduler": "heun"}
+    assert clips.settings == {
+        "steps": "8",
+        "guidance": "6 different values",
+        "scheduler": "heun",
+        "best_of": "4, none",
+    }
     assert clips.notes == (
         f"{tmp_path}: 1 sound files are not listed in manifest.jsonl and not judged, the first is extra.mp3",
     )
