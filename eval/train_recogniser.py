@@ -1,9 +1,11 @@
-"""Train the log-mel recogniser on the train speakers of a manifest; the dev speakers only measure it.
+"""Train a recogniser on the train speakers of a manifest; the dev speakers only measure it.
 
-    python -m vocalburst.eval.train_recogniser --config configs/recogniser/base.yaml \\
+    python -m vocalburst.eval.train_recogniser --config configs/recogniser/logmel.yaml \\
         --manifest manifests/emogator/manifest.jsonl --out checkpoints/evaluators/logmel
+    python -m vocalburst.eval.train_recogniser --config configs/recogniser/emo18.yaml \\
+        --manifest manifests/emogator/manifest.jsonl --out checkpoints/evaluators/emo18
 
-One process, one thread is enough. The spectrograms of all clips stay in memory as float16 (about 0.5 GB).
+One process, one thread is enough. The features of all clips stay in memory as float16 (about 1 GB).
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from vocalburst.eval.augmentation import Augmentation, augment, mixed_batch
-from vocalburst.eval.recogniser import NetworkConfig, Recogniser, pad_mels
+from vocalburst.eval.augmentation import Augmentation, MelAugmentation, WaveAugmentation, mixed_batch
+from vocalburst.eval.recogniser import NetworkConfig, Recogniser, pad_features, recogniser_class
+from vocalburst.eval.recogniser_card import render_card
 from vocalburst.eval.recognition import confusion, interval_over_groups, recalls, unweighted_average_recall
 from vocalburst.gen.cli import run
 from vocalburst.gen.data.emotions import EMOGATOR_30
@@ -33,14 +36,17 @@ from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import Clip, check_files, first_problem, manifest_root, read_manifest
 from vocalburst.gen.data.store import WaveStore
 
+AUGMENTATIONS = {"emo18": WaveAugmentation, "logmel": MelAugmentation}  # by family
+
 
 class TrainingConfig(BaseModel):
-    """One training run; comments in configs/recogniser/base.yaml."""
+    """One training run; comments in configs/recogniser."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    family: str
     seed: int
-    network: NetworkConfig
+    network: SerializeAsAny[NetworkConfig]
     batch_size: int = Field(gt=1)
     epochs: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
@@ -49,19 +55,29 @@ class TrainingConfig(BaseModel):
     label_smoothing: float = Field(ge=0, lt=1)
     ema_decay: float = Field(ge=0, lt=1)
     bf16: bool
-    augmentation: Augmentation
+    augmentation: SerializeAsAny[Augmentation]
+
+    def build(self) -> Recogniser:
+        """The network, with random weights."""
+        return recogniser_class(self.family)(self.network)
 
 
 def read_config(path: Path) -> TrainingConfig:
     """Read the YAML file; a network without `emotions` hears EmoGator's thirty."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values["network"] = {"emotions": EMOGATOR_30, **values["network"]}
+        family = recogniser_class(values["family"])
+        values["network"] = family.config_class(**{"emotions": EMOGATOR_30, **values["network"]})
+        values["augmentation"] = AUGMENTATIONS[family.family](**values["augmentation"])
         return TrainingConfig(**values)
     except ValidationError as error:
         raise InputDataError(f"{path}: {first_problem(error)}") from None
+    except InputDataError as error:
+        raise InputDataError(f"{path}: {error}") from None
     except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
-        raise InputDataError(f"{path}: expected a mapping with a network section ({error})") from None
+        raise InputDataError(
+            f"{path}: expected a mapping with a family, a network and an augmentation ({error})"
+        ) from None
 
 
 def labelled_clips(clips: Sequence[Clip], split: str, emotions: Sequence[str]) -> list[Clip]:
@@ -76,9 +92,9 @@ def labelled_clips(clips: Sequence[Clip], split: str, emotions: Sequence[str]) -
     return chosen
 
 
-def load_mels(model: Recogniser, store: WaveStore, name: str) -> list[torch.Tensor]:
-    """mel [M, T] (float16) of every clip of the store."""
-    return [model.features(store[i]).half() for i in tqdm(range(len(store)), desc=f"{name} spectrograms")]
+def load_features(model: Recogniser, store: WaveStore, name: str) -> list[torch.Tensor]:
+    """Features [..., T] (float16) of every clip of the store."""
+    return [model.features(store[i]).half() for i in tqdm(range(len(store)), desc=f"{name} features")]
 
 
 def batch_indices(lengths: np.ndarray, size: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
@@ -101,69 +117,70 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
                 old.copy_(new)
 
 
-def dev_logits(model: Recogniser, mels: Sequence[torch.Tensor], batch_size: int = 64) -> torch.Tensor:
-    """Log-odds [N, E] of mels [M, T], computed by order of length."""
-    order = sorted(range(len(mels)), key=lambda i: mels[i].shape[1])
-    logits = torch.zeros(len(mels), len(model.config.emotions))
+def dev_logits(model: Recogniser, clips: Sequence[torch.Tensor], batch_size: int = 64) -> torch.Tensor:
+    """Log-odds [N, E] of features [..., T], computed by order of length."""
+    order = sorted(range(len(clips)), key=lambda i: clips[i].shape[-1])
+    logits = torch.zeros(len(clips), len(model.config.emotions))
     with torch.no_grad():
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
-            logits[part] = model.classify(model.embed_mel(*pad_mels([mels[i].float() for i in part])))
+            padded, lengths = pad_features([clips[i].float() for i in part])
+            logits[part] = model.classify(model.embed_features(padded, lengths))
     return logits
 
 
-def train(
-    config: TrainingConfig,
-    mels: list[torch.Tensor],
-    labels: np.ndarray,
-    dev: tuple[list[torch.Tensor], np.ndarray],
-) -> tuple[Recogniser, list[dict]]:
-    """Train on mels [M, T] and labels [N]; returns the averaged model and one record per epoch."""
-    torch.manual_seed(config.seed)
-    generator = np.random.default_rng(config.seed)
-    model = Recogniser(config.network)
-    bins = torch.cat([mel.float() for mel in mels[:: max(1, len(mels) // 2000)]], dim=1)
-    model.mel_mean.copy_(bins.mean(dim=1))
-    model.mel_std.copy_(bins.std(dim=1).clamp(min=0.1))  # a bin that never moves stays finite
-    model = model.to(memory_format=torch.channels_last)
-    average = Recogniser(config.network)
-    average.load_state_dict(model.state_dict())
-    average.eval()
-    lengths = np.array([mel.shape[1] for mel in mels])
-    # A draw of its own counts the steps: pools leave out different rests, but never a different number.
-    n_steps = config.epochs * sum(
-        1 for _ in batch_indices(lengths, config.batch_size, np.random.default_rng(0))
-    )
-    if n_steps == 0:
-        raise InputDataError(f"{len(mels)} train clips do not fill one batch of {config.batch_size}")
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-    warmup = max(1, round(config.warmup * n_steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
+def cosine_schedule(
+    optimizer: torch.optim.Optimizer, n_steps: int, warmup: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear rise over `warmup` steps, then half a cosine that ends at zero after `n_steps`."""
+    return torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda s: min(
             (s + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * max(0, s - warmup) / (n_steps - warmup + 1))
         ),
     )
+
+
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW whose weight decay leaves vectors (biases and norms) alone."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def train(
+    config: TrainingConfig,
+    clips: list[torch.Tensor],
+    labels: np.ndarray,
+    dev: tuple[list[torch.Tensor], np.ndarray],
+) -> tuple[Recogniser, list[dict]]:
+    """Train on features [..., T] and labels [N]; returns the averaged model and one record per epoch."""
+    torch.manual_seed(config.seed)
+    generator = np.random.default_rng(config.seed)
+    model, average = config.build(), config.build().eval()
+    model.fit_scale(clips)
+    average.load_state_dict(model.state_dict())
+    lengths = np.array([x.shape[-1] for x in clips])
+    # A draw of its own counts the steps: pools leave out different rests, but never a different number.
+    n_steps = config.epochs * sum(
+        1 for _ in batch_indices(lengths, config.batch_size, np.random.default_rng(0))
+    )
+    if n_steps == 0:
+        raise InputDataError(f"{len(clips)} train clips do not fill one batch of {config.batch_size}")
+    optimizer = build_optimizer(model, config)
+    schedule = cosine_schedule(optimizer, n_steps, max(1, round(config.warmup * n_steps)))
     step, history = 0, []
     for epoch in range(1, config.epochs + 1):
         model.train()
         losses = []
-        chosen = tqdm(list(batch_indices(lengths, config.batch_size, generator)), desc=f"epoch {epoch}")
+        chosen = tqdm(
+            list(batch_indices(lengths, config.batch_size, generator)), desc=f"epoch {epoch}", mininterval=5
+        )
         for part in chosen:
-            clips = [augment(mels[i], config.augmentation, generator) for i in part]
-            mel, n_frames, targets = mixed_batch(
-                clips,
-                torch.from_numpy(labels[part]),
-                len(config.network.emotions),
-                config.augmentation.mixup_alpha,
-                generator,
-            )
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                logits = model.classify(model.embed_mel(mel, n_frames))
-            loss = functional.cross_entropy(logits.float(), targets, label_smoothing=config.label_smoothing)
+            changed = [config.augmentation(clips[i], generator) for i in part]
+            asked = torch.from_numpy(labels[part])
+            loss = training_loss(model, config, changed, asked, generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -173,6 +190,7 @@ def train(
             # The first steps would otherwise keep the random start in the average.
             update_average(average, model, min(config.ema_decay, (step + 1) / (step + 10)))
             losses.append(loss.item())
+            chosen.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", refresh=False)
         predicted = dev_logits(average, dev[0]).argmax(dim=1).numpy()
         uar = unweighted_average_recall(confusion(dev[1], predicted, len(config.network.emotions)))
         history.append(
@@ -182,53 +200,20 @@ def train(
     return average, history
 
 
-CARD = """# Log-mel recogniser
-
-Which of {n_emotions} emotions a vocal burst was meant to carry, and a {dim}-d embedding of bursts.
-Used to judge generated clips (`vocalburst recognise`), never to train the generator.
-
-* Dev recall, mean over {n_emotions} emotions (UAR): **{uar:.3f}**, 95 % interval over {n_speakers} speakers
-  {low:.3f} to {high:.3f}; {n_dev} clips; chance {chance:.3f}.
-* Data: EmoGator (Buhl 2022, arXiv 2301.00508), {n_train} clips of {n_train_speakers} train speakers; no dev
-  speaker was trained on. Manifest sha256 `{manifest}`.
-* Network: {parameters:.2f} M parameters, {epochs} epochs, seed {seed}; {minutes:.1f} minutes of one CPU core.
-* Weights: averaged over the training, matrices float16; the resolved config is in `config.json`.
-
-      python -m vocalburst.eval.train_recogniser --config {config} --manifest MANIFEST --out OUT
-
-Limits: acted bursts from the web; the label is what the contributor *meant*, which listeners too often miss.
-A recognition rate compares sets of clips with each other; it says nothing about what a person feels.
-
-| emotion | dev recall in % |
-|---|---|
-{recalls}
-"""
-
-
-def render_card(model: Recogniser, report: dict, config_name: str) -> str:
-    """The README of a checkpoint; `report` is the `training` section of its config.json."""
-    low, high = report["dev_uar_interval"]
-    return CARD.format(
-        n_emotions=len(model.config.emotions),
-        dim=model.config.embedding_dim,
-        uar=report["dev_uar"],
-        low=low,
-        high=high,
-        n_speakers=report["dev_speakers"],
-        n_dev=report["dev_clips"],
-        chance=1 / len(model.config.emotions),
-        n_train=report["train_clips"],
-        n_train_speakers=report["train_speakers"],
-        manifest=report["manifest_sha256"],
-        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
-        epochs=report["config"]["epochs"],
-        seed=report["config"]["seed"],
-        minutes=report["cpu_minutes"],
-        config=f"configs/recogniser/{config_name}",
-        recalls="\n".join(
-            f"| {name} | {100 * recall:.1f} |" for name, recall in report["dev_recalls"].items()
-        ),
+def training_loss(
+    model: Recogniser,
+    config: TrainingConfig,
+    clips: list[torch.Tensor],
+    labels: torch.Tensor,
+    generator: np.random.Generator,
+) -> torch.Tensor:
+    """Cross-entropy of a mixed batch of changed clips [..., T] and their labels [B]."""
+    x, lengths, targets = mixed_batch(
+        clips, labels, len(config.network.emotions), config.augmentation.mixup_alpha, generator
     )
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        logits = model.classify(model.embed_features(x, lengths))
+    return functional.cross_entropy(logits.float(), targets, label_smoothing=config.label_smoothing)
 
 
 def train_command(arguments: argparse.Namespace) -> None:
@@ -238,18 +223,18 @@ def train_command(arguments: argparse.Namespace) -> None:
     check_files(arguments.manifest, clips)
     root = manifest_root(arguments.manifest)
     started = time.process_time()  # a shared machine's clock says little about the cost
-    front_end = Recogniser(config.network)
-    mels, labels, speakers = {}, {}, {}
+    front_end = config.build()
+    features, labels, speakers = {}, {}, {}
     for split in ("train", "dev"):
         chosen = labelled_clips(clips, split, emotions)
         store = WaveStore.build(root, chosen, arguments.cache, progress=lambda x: tqdm(x, desc="decoding"))
-        mels[split] = load_mels(front_end, store, split)
+        features[split] = load_features(front_end, store, split)
         labels[split] = np.array([emotions.index(next(iter(clip.emotions))) for clip in chosen])
         speakers[split] = [clip.speaker or clip.id for clip in chosen]
-    model, history = train(config, mels["train"], labels["train"], (mels["dev"], labels["dev"]))
+    model, history = train(config, features["train"], labels["train"], (features["dev"], labels["dev"]))
     minutes = (time.process_time() - started) / 60
     model.load_tensors(model.stored_tensors())  # what is reported is what the float16 file scores
-    predicted = dev_logits(model, mels["dev"]).argmax(dim=1).numpy()
+    predicted = dev_logits(model, features["dev"]).argmax(dim=1).numpy()
     counts = confusion(labels["dev"], predicted, len(emotions))
     hits = (predicted == labels["dev"]).astype(float)
     low, high = interval_over_groups(hits, labels["dev"], speakers["dev"], seed=config.seed)
@@ -277,12 +262,12 @@ def main() -> None:
     """`python -m vocalburst.eval.train_recogniser`"""
     parser = argparse.ArgumentParser(
         prog="python -m vocalburst.eval.train_recogniser",
-        description="Train the log-mel recogniser on the train speakers of a manifest.",
+        description="Train a recogniser on the train speakers of a manifest.",
         epilog=__doc__.split("\n\n", 1)[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--config", type=Path, required=True, help="YAML file, e.g. configs/recogniser/base.yaml"
+        "--config", type=Path, required=True, help="YAML file, e.g. configs/recogniser/emo18.yaml"
     )
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl of `vocalburst prepare`")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, config and card")

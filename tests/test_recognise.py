@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_recogniser import EMOTIONS, small_recogniser, tone
+from recogniser_fixtures import EMOTIONS, small_logmel, tone
 
 from vocalburst.eval import recognition
 from vocalburst.eval.recognise import main
@@ -105,7 +105,7 @@ def test_draw_equal_is_seeded_exact_and_independent_between_emotions():
 @pytest.fixture
 def world(tmp_path):
     """A recogniser with random weights, a folder of generated clips and real clips with a manifest."""
-    small_recogniser().save(tmp_path / "model", "", {})
+    small_logmel().save(tmp_path / "model", "", {})
     clips = tmp_path / "clips"
     rows = []
     for i in range(11):
@@ -157,7 +157,7 @@ def test_command_agrees_with_clip_by_clip_counting(world, monkeypatch, capsys):
     sets = json.loads((world / "out.json").read_text())["sets"]
     assert list(sets) == ["generated", "real dev", "shuffled labels", "copy"]
 
-    model = small_recogniser()
+    model = small_logmel()
     model = model.load_tensors(model.stored_tensors())
     rates, probabilities = [], []
     for e, emotion in enumerate(EMOTIONS):
