@@ -40,8 +40,11 @@ def test_every_folder_with_code_is_a_package():
             assert (path.parent / "__init__.py").is_file(), path
 
 
-def test_typing_marker_and_weights_travel():
+def test_typing_marker_templates_and_weights_travel():
     data = PROJECT["tool"]["setuptools"]["package-data"]
+    templates = {path.name for path in (ROOT / "eval" / "templates").iterdir()}
+    listed = {path.name for pattern in data["vocalburst.eval"] for path in (ROOT / "eval").glob(pattern)}
+    assert templates and templates <= listed
     for top in ("gen", "eval"):
         assert (ROOT / top / "py.typed").is_file() and "py.typed" in data[f"vocalburst.{top}"]
     assert {"**/*.json", "**/*.safetensors", "**/*.md"} <= set(data["vocalburst.checkpoints"])
