@@ -47,6 +47,13 @@ class PublishedEmotion:
     s_gen: float
 
 
+def as_printed(value: float | None) -> str:
+    """A number with the decimals of its paper: two, or three where they are not zero; a dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:.3f}"
+
+
 EXVO_PAPER = Source(
     "Baird et al. 2022, The ICML 2022 Expressive Vocalizations Workshop and Competition",
     "2205.01780",

@@ -96,8 +96,10 @@ def protocol_scores(emotions: dict[str, EmotionScores], protocol: str, half: flo
 def set_scores(
     name: str, level, emotions, *, n: int, scale: float, seed: int, half: float, **more
 ) -> SetScores:
-    rng = np.random.default_rng([seed, len(name)])
-    rows = {emotion: emotion_scores(rng, level, n, scale) for emotion in emotions}
+    rows = {
+        emotion: emotion_scores(np.random.default_rng(hash_seed(seed, name, emotion)), level, n, scale)
+        for emotion in emotions
+    }
     mean = {
         key: around(float(np.mean([row.measures[key].value for row in rows.values()])), 0.02 * scale)
         for key in MEASURES
