@@ -151,21 +151,21 @@ def mean_contradictions(entry: SetScores) -> list[str]:
 
 
 def s_gen_contradictions(entry: SetScores) -> list[str]:
-    """S_GEN that do not follow from FID and HEEP of the emotions in the same file."""
+    """S_GEN that do not follow from the terms of their emotions in the same file."""
     found = []
     for score in entry.s_gen:
-        emotions = [e for e in PROTOCOLS.get(score.protocol, ()) if e not in score.missing]
-        rows = [entry.emotions[e].measures for e in emotions if e in entry.emotions]
-        if not rows or len(rows) < len(emotions):
-            continue  # another emotion answers for one of the protocol: its numbers are not in the file
-        fid, heep = ([row[name].value for row in rows] for name in ("fid", "heep"))
-        if None in fid or None in heep or score.value.value is None:
+        if score.protocol not in PROTOCOLS or score.value.value is None:
             continue
-        columns = (dict(zip(emotions, column, strict=True)) for column in (fid, heep))
-        follows = s_gen(*columns, PROTOCOLS[score.protocol], fid_floor=score.fid_floor).value
-        if differs(score.value.value, follows):
-            given = show(score.value.value)
-            found.append(f"its S_GEN {score.protocol} is {given}, but its FID and HEEP give {show(follows)}")
+        fid = {emotion: terms.fid for emotion, terms in score.emotions.items()}
+        heep = {emotion: terms.heep for emotion, terms in score.emotions.items()}
+        try:
+            follows = s_gen(fid, heep, PROTOCOLS[score.protocol], fid_floor=score.fid_floor)
+        except InputDataError as error:
+            found.append(f"its S_GEN {score.protocol} cannot be: {error}")
+            continue
+        if differs(score.value.value, follows.value):
+            given, recomputed = show(score.value.value), show(follows.value)
+            found.append(f"its S_GEN {score.protocol} is {given}, but its FID and HEEP give {recomputed}")
     return found
 
 

@@ -12,6 +12,7 @@ from vocalburst.eval.forest import Plot, forest
 from vocalburst.eval.heat import Scale, scale_of
 from vocalburst.eval.page import render_page
 from vocalburst.eval.printing import heading, markdown, show, show_clips, show_measure
+from vocalburst.eval.s_gen import emotion_score
 from vocalburst.eval.scores import CONTROLS, MEASURES, EvaluatorScores, Measure, Scores, SetScores
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def render_report(scores: Scores, media: Sequence[ClipMedia] = ()) -> str:
         remarks=remarks(scores),
         media=media,
         in_maps=IN_MAPS,
+        emotion_score=emotion_score,
     )
 
 

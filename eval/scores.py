@@ -90,10 +90,22 @@ class Memorisation(Record):
     pairs: tuple[CopyPair, ...]  # the nearest ones first, at most 20
 
 
+class SGenTerms(Record):
+    """What S_GEN takes from one emotion of the protocol: HEEP is over the protocol's list of emotions."""
+
+    fid: float
+    fid_infinity: float | None
+    heep: float
+
+
 class SGen(Record):
-    """S_GEN of a protocol by FID at this n, as published, and by FID-infinity; see `s_gen`."""
+    """S_GEN of a protocol by FID at this n, as published, and by FID-infinity; see `s_gen`.
+
+    emotions: the terms of every emotion of the protocol that has clips, from which `value` follows.
+    """
 
     protocol: str
+    emotions: dict[str, SGenTerms]
     value: Measure
     available: Measure  # mean over the emotions that were submitted, never to be ranked by
     infinity: Measure

@@ -24,6 +24,7 @@ from vocalburst.eval.scores import (
     Scores,
     SetScores,
     SGen,
+    SGenTerms,
 )
 from vocalburst.gen.data.emotions import EMOGATOR_30
 
@@ -85,6 +86,10 @@ def protocol_scores(emotions: dict[str, EmotionScores], protocol: str, half: flo
     plain, infinity = (s_gen(fid, columns[2], listed) for fid in columns[:2])
     return SGen(
         protocol=protocol,
+        emotions={
+            e: SGenTerms(fid=columns[0][e], fid_infinity=columns[1][e], heep=columns[2][e])
+            for e in columns[0]
+        },
         value=around(plain.value, half),
         available=around(plain.available, half),
         infinity=around(infinity.value, 3 * half),
