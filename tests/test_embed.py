@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import synthetic_burst
+from recogniser_fixtures import SMALL
 from test_clips import EMOTIONS, record, write_entry, write_real, write_tree
 
 from vocalburst.eval import listening
@@ -339,7 +340,7 @@ assert processes.num_processes == 2
 
 
 def command(name):
-    clips, evaluators = open_clips(folder / name), [Network(), Bands()]
+    clips, evaluators = open_clips(folder / name), [Network("emo18"), Network("logmel"), Bands()]
     sets = embed_each(clips, evaluators, cache=folder / "cache", accelerator=processes)
     for number, embedded in enumerate(sets):
         embedded.save(folder / f"{{name}}-{{processes.process_index}}-{{number}}")
@@ -352,18 +353,12 @@ processes.destroy_process_group()
 
 
 class Network(Bands):
-    """The real log-mel network with random weights."""
+    """A network that ships, with random weights."""
 
-    id = "network"
-    dim = 16
-
-    def __init__(self):
-        from test_recogniser import small_recogniser
-
+    def __init__(self, family):
         super().__init__()
-        self.model = small_recogniser().eval()
-        self.emotions = self.model.config.emotions
-        self.dim = self.model.config.embedding_dim
+        self.model = SMALL[family]()
+        self.id, self.dim, self.emotions = family, self.model.dim, self.model.config.emotions
 
     def listen(self, waves):
         self.heard += len(waves)
@@ -377,7 +372,7 @@ def test_two_processes_give_the_numbers_of_one_and_end_together(tmp_path):
     clips = open_clips(write_entry(tmp_path / "good", 7))
     write_tree(tmp_path / "bad", 4)
     (tmp_path / "bad" / "awe" / "3.wav").write_bytes(encode_wave(np.zeros(4800, np.float32)))
-    alone = embed_each(clips, [Network(), Bands()], cache=None)
+    alone = embed_each(clips, [Network("emo18"), Network("logmel"), Bands()], cache=None)
     (tmp_path / "process.py").write_text(PROCESS.format(tests=str(Path(__file__).parent)))
     port = str(20_000 + os.getpid() % 20_000)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port]
@@ -395,17 +390,18 @@ def test_two_processes_give_the_numbers_of_one_and_end_together(tmp_path):
             np.testing.assert_allclose(got.probabilities, expected.probabilities, rtol=0, atol=1e-9)
     assert done.stderr.count(f"error: {tmp_path / 'bad' / 'awe' / '3.wav'}: is digital silence") == 2
     assert not list(tmp_path.glob("bad-*"))
-    later = [Network(), Bands()]
+    later = [Network("emo18"), Network("logmel"), Bands()]
     for got, expected in zip(embed_each(clips, later, cache=tmp_path / "cache"), alone, strict=True):
         same(got, expected)
-    assert [evaluator.heard for evaluator in later] == [0, 0]
+    assert [evaluator.heard for evaluator in later] == [0, 0, 0]
 
 
-def test_cached_and_fresh_numbers_of_a_network_are_the_same_bits(tmp_path):
+@pytest.mark.parametrize("family", SMALL)
+def test_cached_and_fresh_numbers_of_a_network_are_the_same_bits(tmp_path, family):
     """Padding and batches of other clips leave traces of 1e-7 in a float32 network; a clip alone has none."""
     clips = open_clips(write_tree(tmp_path / "clips", 9))
-    whole = embed(clips, Network(), cache=None)
-    embed(clips.take([1, 5, 7]), Network(), cache=tmp_path / "cache")
-    same(embed(clips, Network(), cache=tmp_path / "cache"), whole)
+    whole = embed(clips, Network(family), cache=None)
+    embed(clips.take([1, 5, 7]), Network(family), cache=tmp_path / "cache")
+    same(embed(clips, Network(family), cache=tmp_path / "cache"), whole)
     order = [8, 3, 5, 0]
-    same(embed(clips.take(order), Network(), cache=None), whole.take(order))
+    same(embed(clips.take(order), Network(family), cache=None), whole.take(order))
