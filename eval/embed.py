@@ -28,7 +28,7 @@ from vocalburst.gen.data.audio import write_file
 from vocalburst.gen.data.errors import InputDataError
 
 if TYPE_CHECKING:
-    from vocalburst.eval.evaluators import Evaluator
+    from vocalburst.eval.hearing import Evaluator
 
 FORMAT = "vocalburst-embedded-clips-1"
 

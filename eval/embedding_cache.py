@@ -26,7 +26,7 @@ from safetensors.numpy import save as to_safetensors
 from vocalburst.gen.data.audio import write_file
 
 if TYPE_CHECKING:
-    from vocalburst.eval.evaluators import Evaluator
+    from vocalburst.eval.hearing import Evaluator
 
 FORMAT = "vocalburst-embeddings-1"
 

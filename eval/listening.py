@@ -28,7 +28,7 @@ from vocalburst.eval.embedding_cache import EmbeddingCache
 from vocalburst.gen.data.errors import InputDataError
 
 if TYPE_CHECKING:
-    from vocalburst.eval.evaluators import Evaluator
+    from vocalburst.eval.hearing import Evaluator
 
 BLOCK = 256  # clips that go into the cache, and out to the caller, at once
 AHEAD = 3  # decoded waves per thread that may wait to be heard

@@ -18,7 +18,7 @@ from vocalburst.gen.data.errors import InputDataError
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from vocalburst.eval.evaluators import Evaluator
+    from vocalburst.eval.hearing import Evaluator
 
 CACHE = Path("cache/embeddings")
 
@@ -75,9 +75,6 @@ def listening_session(arguments: argparse.Namespace) -> Iterator[ListeningSessio
     if not out.absolute().parent.is_dir():
         raise InputDataError(f"{out}: the folder {out.parent} does not exist")
     evaluators = list(load_evaluators(arguments.evaluator or ["default"]))
-    ids = [evaluator.id for evaluator in evaluators]
-    if len(set(ids)) < len(ids):
-        raise InputDataError(f"expected every evaluator once, got {', '.join(ids)}")
     clips = open_clips(arguments.clips, arguments.split)
     session = ListeningSession(clips, evaluators, evaluator_paths(out, evaluators), join_processes())
     if session.first:

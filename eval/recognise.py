@@ -12,11 +12,8 @@ there is none.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,36 +21,19 @@ import numpy as np
 
 from vocalburst.eval import recognition
 from vocalburst.eval.clips import ClipSet, locate, open_clips
+from vocalburst.eval.embed import embed
+from vocalburst.eval.listening_session import counted
 from vocalburst.eval.recognition_table import Heard, markdown, shuffled_summary, summary
 from vocalburst.gen.cli import run
 from vocalburst.gen.data.audio import write_file
 from vocalburst.gen.data.emotions import nearest_names
-from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.data.manifest import SPLITS
 
 if TYPE_CHECKING:
-    from vocalburst.eval.recogniser import Recogniser
+    from vocalburst.eval.hearing import Evaluator
 
-BATCH_SIZE = 32
 DEFAULT_SPLIT = "dev"
-
-
-def hear(model: Recogniser, clips: ClipSet, progress: Callable) -> np.ndarray:
-    """Probability [N, E] of a set, a batch of waves in memory at a time."""
-    probability = np.full((len(clips), len(model.config.emotions)), np.nan)
-    waiting: list[tuple[int, np.ndarray]] = []
-
-    def flush() -> None:
-        if waiting:
-            probability[[index for index, _ in waiting]] = model.probabilities([wave for _, wave in waiting])
-            waiting.clear()
-
-    for item in progress(clips.waves(), total=len(clips)):
-        waiting.append(item)
-        if len(waiting) == BATCH_SIZE:
-            flush()
-    flush()
-    return probability
 
 
 def indices(clips: ClipSet, emotions: tuple[str, ...]) -> np.ndarray:
@@ -67,30 +47,33 @@ def indices(clips: ClipSet, emotions: tuple[str, ...]) -> np.ndarray:
     return np.array([emotions.index(emotion) for emotion in clips.emotions])
 
 
-def hear_entry(model: Recogniser, clips: ClipSet, progress: Callable) -> Heard:
+def hear_entry(evaluator: Evaluator, clips: ClipSet) -> Heard:
     """Listen to the clips that are judged: independent draws, whoever's voice they borrow."""
-    asked = indices(clips, model.config.emotions)
-    return Heard(asked, hear(model, clips, progress))
+    asked = indices(clips, evaluator.emotions)
+    return Heard(asked, probabilities(evaluator, clips))
 
 
-def hear_beside(
-    model: Recogniser, clips: ClipSet, limits: np.ndarray, progress: Callable, seed: int
-) -> Heard:
+def hear_beside(evaluator: Evaluator, clips: ClipSet, limits: np.ndarray, seed: int) -> Heard:
     """Listen to as many clips of each emotion as `limits` [E] says, and to no other."""
-    emotions = model.config.emotions
+    emotions = evaluator.emotions
     wanted = {emotions[e] for e in np.flatnonzero(limits)}
     clips = clips.take([i for i, emotion in enumerate(clips.emotions) if emotion in wanted])
-    asked = indices(clips, emotions)
     missing = sorted(wanted - set(clips.emotions))
     if missing:
         raise InputDataError(
             f"{clips.label}: has no clip of {', '.join(missing)}, which the generated clips have"
         )
+    asked = indices(clips, emotions)
     chosen = recognition.draw_equal(asked, limits, seed=seed)
     clips = clips.take(chosen)
-    known = any(clips.speakers)
+    named = any(clips.speakers)
     speakers = [speaker or name for speaker, name in zip(clips.speakers, clips.names, strict=True)]
-    return Heard(asked[chosen], hear(model, clips, progress), speakers if known else None)
+    return Heard(asked[chosen], probabilities(evaluator, clips), speakers if named else None)
+
+
+def probabilities(evaluator: Evaluator, clips: ClipSet) -> np.ndarray:
+    """[N, E] of every clip."""
+    return embed(clips, evaluator, cache=None, progress=counted).probabilities
 
 
 def opened(spec: str, split: str | None = None) -> ClipSet:
@@ -102,29 +85,24 @@ def opened(spec: str, split: str | None = None) -> ClipSet:
 
 
 def recognise(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
+    from vocalburst.eval.evaluators import load_evaluator
 
-    from vocalburst.eval.recogniser import Recogniser
-
-    def progress(items: Iterable, total: int) -> Iterable:
-        return tqdm(items, total=total, unit="clip", disable=not sys.stderr.isatty())
-
-    folder = arguments.recogniser or Path(str(files("vocalburst.checkpoints"))) / "evaluators" / "logmel"
-    model = Recogniser.load(folder)
-    emotions, seed = model.config.emotions, arguments.seed
-    entry = hear_entry(model, opened(arguments.clips), progress)
+    evaluator = load_evaluator(arguments.recogniser)
+    if evaluator.emotions is None:
+        raise MissingModelError(f"{arguments.recogniser}: {evaluator.id} only embeds, expected a recogniser")
+    emotions, seed = evaluator.emotions, arguments.seed
+    entry = hear_entry(evaluator, opened(arguments.clips))
     limits = np.bincount(entry.asked, minlength=len(emotions))
     sets = {"generated": summary(entry, emotions, seed)}
     if arguments.reference:
         path, split = locate(arguments.reference, arguments.split)
         reference = opened(str(path), split or DEFAULT_SPLIT)
-        heard = hear_beside(model, reference, limits, progress, seed)
+        heard = hear_beside(evaluator, reference, limits, seed)
         sets[f"real {reference.split}"] = summary(heard, emotions, seed)
     sets["shuffled labels"] = shuffled_summary(entry, emotions, seed)
     for name, beside in arguments.beside:
-        sets[name] = summary(hear_beside(model, opened(beside), limits, progress, seed), emotions, seed)
-    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    report = {"recogniser_sha256": weights, "known_emotions": list(emotions), "seed": seed, "sets": sets}
+        sets[name] = summary(hear_beside(evaluator, opened(beside), limits, seed), emotions, seed)
+    report = {"recogniser": evaluator.id, "known_emotions": list(emotions), "seed": seed, "sets": sets}
     if arguments.json:
         write_file(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
     print(markdown(sets))
@@ -150,7 +128,7 @@ def main() -> None:
     )
     parser.add_argument("clips", metavar="CLIPS", help="output folder of `generate`, or any folder of clips")
     parser.add_argument(
-        "--recogniser", type=Path, metavar="PATH", help="its folder (default: the one that ships)"
+        "--recogniser", default="logmel", metavar="NAME", help="emo18, logmel, or a folder (default: logmel)"
     )
     parser.add_argument("--reference", metavar="MANIFEST", help="real clips of the same emotions")
     parser.add_argument("--split", choices=SPLITS, help=f"of the reference (default: {DEFAULT_SPLIT})")

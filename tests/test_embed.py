@@ -17,7 +17,8 @@ from test_clips import EMOTIONS, record, write_entry, write_real, write_tree
 
 from vocalburst.eval import listening
 from vocalburst.eval.clips import ClipSet, Source, open_clips
-from vocalburst.eval.embed import EmbeddedClips, embed, embed_each
+from vocalburst.eval.embed import EmbeddedClips, embed, embed_each, main
+from vocalburst.eval.evaluators import load_evaluators
 from vocalburst.eval.listening_session import evaluator_paths
 from vocalburst.gen.data.audio import encode_wave, read_wave
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
@@ -405,3 +406,73 @@ def test_cached_and_fresh_numbers_of_a_network_are_the_same_bits(tmp_path, famil
     same(embed(clips, Network(family), cache=tmp_path / "cache"), whole)
     order = [8, 3, 5, 0]
     same(embed(clips.take(order), Network(family), cache=None), whole.take(order))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Folders of two small recognisers, as `train_recogniser` leaves them."""
+    folder = tmp_path_factory.mktemp("models")
+    for family, make in SMALL.items():
+        make().save(folder / family, "", {})
+    return folder
+
+
+def call(monkeypatch, *arguments):
+    """Exit code of `vocalburst embed ARGUMENTS`."""
+    monkeypatch.setattr(sys, "argv", ["embed", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_the_command_writes_a_file_for_each_evaluator(models, tmp_path, monkeypatch, capsys):
+    clips = open_clips(write_real(tmp_path / "real"), "dev")
+    evaluators = load_evaluators([models / "emo18", models / "logmel"])
+    expected = embed_each(clips, evaluators, cache=None)
+    out, cache = tmp_path / "out.safetensors", tmp_path / "cache"
+    both = ["--evaluator", models / "emo18", "--evaluator", models / "logmel", "--cache", cache]
+    assert call(monkeypatch, f"{tmp_path / 'real'}:dev", *both, "--out", out) == 0
+    paths = [tmp_path / f"out-{evaluator.id}.safetensors" for evaluator in evaluators]
+    assert capsys.readouterr().out.split() == [str(path) for path in paths] and not out.exists()
+    for path, whole in zip(paths, expected, strict=True):
+        back = EmbeddedClips.load(path)
+        same(back, whole)
+        assert (back.evaluator, back.emotions) == (whole.evaluator, whole.emotions)
+    assert len(list(cache.glob("*/*.safetensors"))) == 2
+    # One evaluator: the name that was given, and nothing has to be heard again.
+    (tmp_path / "real" / "extra.wav").write_bytes(b"")
+    one = ["--split", "dev", "--evaluator", models / "emo18", "--cache", cache, "--out", out]
+    assert call(monkeypatch, tmp_path / "real", *one) == 0
+    same(EmbeddedClips.load(out), expected[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (
+            ["{clips}", "--out", "{tmp}/nowhere/out"],
+            3,
+            "{tmp}/nowhere/out: the folder {tmp}/nowhere does not exist",
+        ),
+        (
+            ["{clips}:dev", "--out", "{tmp}/out"],
+            3,
+            "expected clips of the split 'dev', found clips without a split",
+        ),
+        (["{tmp}/none", "--out", "{tmp}/out"], 3, "{tmp}/none: no such folder or manifest"),
+        (["{clips}", "--evaluator", "nobody", "--out", "{tmp}/out"], 4, "nobody: is no evaluator"),
+        (["{clips}"], 2, "--out"),
+        (["{silent}", "--out", "{tmp}/out", "--cache", "{tmp}/cache"], 3, "0.wav: is digital silence"),
+    ],
+)
+def test_what_the_command_refuses(models, tmp_path, monkeypatch, capsys, arguments, code, sentence):
+    names = {"tmp": tmp_path, "clips": write_tree(tmp_path / "clips"), "silent": tmp_path / "silent"}
+    (tmp_path / "silent" / "awe").mkdir(parents=True)
+    (tmp_path / "silent" / "awe" / "0.wav").write_bytes(encode_wave(np.zeros(4800, np.float32)))
+    words = [word.format(**names) for word in arguments]
+    if "--evaluator" not in words:
+        words += ["--evaluator", str(models / "logmel")]
+    assert call(monkeypatch, *words) == code
+    printed = capsys.readouterr()
+    assert sentence.format(**names) in printed.err and printed.out == ""
+    assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob("cache/*"))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,7 +155,10 @@ def test_command_agrees_with_clip_by_clip_counting(world, monkeypatch, capsys):
     shutil.copytree(world / "clips", world / "copies")
     arguments = ["--reference", world / "real" / "manifest.jsonl", "--beside", f"copy={world / 'copies'}"]
     assert call(monkeypatch, world, *arguments, "--json", world / "out.json") == 0
-    sets = json.loads((world / "out.json").read_text())["sets"]
+    report = json.loads((world / "out.json").read_text())
+    weights = hashlib.sha256((world / "model" / "model.safetensors").read_bytes()).hexdigest()
+    assert report["recogniser"] == f"logmel-{weights[:12]}"
+    sets = report["sets"]
     assert list(sets) == ["generated", "real dev", "shuffled labels", "copy"]
 
     model = small_logmel()
@@ -298,6 +302,15 @@ def test_any_form_of_set_can_be_judged_or_stand_beside(world, monkeypatch, capsy
     assert sets["real train"]["n"] == 6
     assert call(monkeypatch, world, "--reference", f"{world / 'real'}:train", "--split", "dev") == 3
     assert "names the split 'train', but 'dev' was asked for as well" in capsys.readouterr().err
+
+
+def test_a_network_without_outputs_recognises_nothing(world, monkeypatch, capsys):
+    from vocalburst.eval import evaluators
+
+    embedder = SimpleNamespace(id="hubert-0123456789ab", emotions=None)
+    monkeypatch.setattr(evaluators, "load_evaluator", lambda spec: embedder)
+    assert call(monkeypatch, world) == 4
+    assert "hubert-0123456789ab only embeds, expected a recogniser" in capsys.readouterr().err
 
 
 def test_model_and_usage_errors_have_their_exit_codes(world, monkeypatch, capsys):

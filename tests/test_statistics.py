@@ -1,10 +1,13 @@
 """Statistics of a set: those of its embeddings, emotion by emotion, however they were gathered and kept."""
 
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import run_command
+from recogniser_fixtures import SMALL
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from test_clips import EMOTIONS, write_entry, write_real, write_tree
@@ -15,6 +18,7 @@ from vocalburst.eval import listening
 from vocalburst.eval.clips import open_clips, overlap
 from vocalburst.eval.embed import embed
 from vocalburst.eval.emotion_statistics import POOLED, EmotionStatistics, emotion_statistics, read_statistics
+from vocalburst.eval.evaluators import load_evaluator
 from vocalburst.eval.gaussian import Identity
 from vocalburst.gen.data.errors import InputDataError
 
@@ -190,3 +194,45 @@ def test_what_is_printed_of_a_file(clips):
     )
     many = {name: replace(own, n=50) for name, own in statistics.of.items()}
     assert module.unreliable(EmotionStatistics(clips, many)) is None
+
+
+def test_two_processes_write_the_file_of_one(tmp_path):
+    """`accelerate launch` with two processes; `--cpu` would start a single one."""
+    model, manifest = tmp_path / "model", write_real(tmp_path / "real", 9)
+    SMALL["emo18"]().save(model, "", {})
+    ours = (
+        "vocalburst.eval.emotion_statistics",
+        manifest,
+        "--evaluator",
+        model,
+        "--cache",
+        tmp_path / "cache",
+    )
+    launch = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
+    launch += ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m")
+    ended = run_command(*launch, *ours, "--out", tmp_path / "two.safetensors")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    evaluator = load_evaluator(model)
+    assert ended.stdout == (
+        f"{tmp_path / 'two.safetensors'}\n9 clips, 3 emotions of 3 clips, split all, evaluator {evaluator.id}\n"
+    )
+    assert ended.stderr.count("note: 4 of 4 covariances are singular") == 1
+    assert len(list((tmp_path / "cache").glob("*/*"))) == 2  # each process kept its own share
+    (one,) = emotion_statistics(open_clips(manifest), [evaluator], cache=None)
+    two = EmotionStatistics.load(tmp_path / "two.safetensors")
+    assert two.clips.content_sha256 == one.clips.content_sha256
+    for emotion, own in one.of.items():
+        assert two.of[emotion].n == own.n and two.of[emotion].identity == own.identity
+        np.testing.assert_allclose(two.of[emotion].mean, own.mean, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(two.of[emotion].cov, own.cov, rtol=0, atol=1e-9)
+
+
+def test_the_command_refuses_an_emotion_with_one_clip(tmp_path, monkeypatch, capsys):
+    SMALL["logmel"]().save(tmp_path / "model", "", {})
+    write_tree(tmp_path / "clips", 4)
+    words = [tmp_path / "clips", "--evaluator", tmp_path / "model", "--out", tmp_path / "out.safetensors"]
+    monkeypatch.setattr(sys, "argv", ["statistics", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 3 and not (tmp_path / "out.safetensors").exists()
+    assert "needs at least 2 clips, got 1 of fear, surprise_negative" in capsys.readouterr().err
