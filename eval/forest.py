@@ -46,7 +46,9 @@ def forest(rows: Sequence[tuple[str, Measure, str]], outside: Collection[str] = 
     if not numbers:
         return None
     low, high = min(0.0, *numbers), max(0.0, *numbers)
-    margin = 0.04 * (high - low) or 1.0
+    if low == high:
+        high = 1.0  # nothing but zeros
+    margin = 0.04 * (high - low)
     start, end = low - (margin if low < 0 else 0), high + (margin if high > 0 else 0)
 
     def place(value: float | None) -> float | None:
