@@ -98,13 +98,15 @@ def board(candidates: Sequence[Candidate], evaluator: str, terms: Terms) -> Boar
     heard = [candidate.by(evaluator) for candidate in candidates]
     scores = [h.entry.s_gen_of(terms.protocol) for h in heard]
     values = [score.value for score in scores]
-    rows = []
-    for k, (best, worst) in enumerate(places(values)):
-        tied = tuple(
-            other.name for j, other in enumerate(candidates) if j != k and overlap(values[k], values[j])
+    order = sorted(range(len(values)), key=lambda k: (-values[k].value, candidates[k].name))
+    ranges = places(values)
+    rows = [
+        Row(
+            candidates[k], heard[k], scores[k], *ranges[k],
+            tied=tuple(candidates[j].name for j in order if j != k and overlap(values[k], values[j])),
         )
-        rows.append(Row(candidates[k], heard[k], scores[k], best, worst, tied))
-    rows.sort(key=lambda row: (-row.score.value.value, row.name))
+        for k in order
+    ]  # fmt: skip
     shared, own = split_controls(heard)
     emotions = tuple(dict.fromkeys(e for row in rows for e in row.heard.entry.emotions))
     columns = [*(row.heard.entry for row in rows), *shared]
