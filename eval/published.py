@@ -21,8 +21,12 @@ class Source:
     place: str  # in the paper
 
     @property
+    def short(self) -> str:
+        return f"arXiv {self.arxiv} ({self.place})"
+
+    @property
     def text(self) -> str:
-        return f"{self.title}, arXiv {self.arxiv} ({self.place})"
+        return f"{self.title}, {self.short}"
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ SYSTEMS = (
         s_gen=0.408,
         source=TABLE_8_SOURCE,
         emotions="9 of 10 in the released code, no Triumph",
-        n="1000 of each emotion in the released code: its FIDs are smaller than those of 100 clips would be",
+        n="1000 of each emotion in the released code",
         space="Emo18, webm network and statistics in the released code",
         notes=(
             "The system is described in Jiralerspong & Gidel 2022, arXiv 2206.12563: FAD 1.76 for awe, its worst "

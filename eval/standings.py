@@ -145,7 +145,7 @@ def leaderboard_markdown(data: dict, boards: Sequence[Board]) -> str:
     if data["not_ranked"]:
         lines = [f"- {refused['path']}: {'; '.join(refused['reasons'])}" for refused in data["not_ranked"]]
         blocks.append("Not ranked:\n\n" + "\n".join(lines))
-    systems = [[s.name, show(s.s_gen), s.emotions, s.n, s.space, s.source.text] for s in published.SYSTEMS]
+    systems = [[s.name, show(s.s_gen), s.emotions, s.n, s.space, s.source.short] for s in published.SYSTEMS]
     blocks.append(
         "Published, as context and not ranked with the above:\n\n"
         + markdown(["system", "S_GEN", "emotions", "n", "space", "source"], systems)
