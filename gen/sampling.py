@@ -17,7 +17,7 @@ from diffusers import (
     SchedulerMixin,
 )
 
-from vocalburst.gen.diffusion import velocity
+from vocalburst.gen.diffusion import add_noise, velocity
 from vocalburst.gen.models.conditioning import Condition
 
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -49,10 +49,21 @@ def build_scheduler(name: str, shift: float = 1.0) -> SchedulerMixin:
     return SCHEDULERS[name](shift)
 
 
-def sample(denoiser: Denoiser, noise: torch.Tensor, scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
+def sample(
+    denoiser: Denoiser,
+    noise: torch.Tensor,
+    scheduler: SchedulerMixin,
+    steps: int,
+    *,
+    like: torch.Tensor | None = None,
+    strength: float = 1.0,
+) -> torch.Tensor:
     """Solve the flow from noise [B, M, T] (standard deviation 1) to x [B, M, T] in `steps` solver steps.
 
     scheduler: any diffusers scheduler with flow sigmas and velocity predictions; it is copied, not changed.
+    like: x [B, M, T] to vary (SDEdit, Meng et al. 2022, Alg. 1): noised to the level nearest to `strength` among those
+    of the `steps` steps and solved from there, in the steps that are left. At the first level, which strength 1 is
+    nearest to, there is nothing left of `like`: the result is that of noise alone.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -62,14 +73,28 @@ def sample(denoiser: Denoiser, noise: torch.Tensor, scheduler: SchedulerMixin, s
         solver.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps))
     else:
         solver.set_timesteps(steps)
-    x = noise
-    for index, timestep in enumerate(solver.timesteps):
+    entry = 0 if like is None else entry_index(solver, strength)
+    solver.set_begin_index(entry)
+    x = noise if entry == 0 else add_noise(like, noise, solver.sigmas[entry].to(noise).expand(len(noise)))
+    for index, timestep in enumerate(solver.timesteps[entry:], entry):
         sigma = solver.sigmas[index].to(
             x
         )  # not timestep / 1000, which some schedulers round to whole numbers
         v = velocity(x, denoiser(x, sigma.expand(x.shape[0])), sigma)
         x = solver.step(v, timestep, x, return_dict=False)[0]
     return x
+
+
+def entry_index(solver: SchedulerMixin, strength: float) -> int:
+    """Where a schedule is entered at `strength`, its noise share in (0, 1]: the step of the nearest sigma.
+
+    solver: a scheduler whose timesteps are set; an index into these. A step of a solver of order 2 has two of them and
+    can only be entered at the first.
+    """
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must be above 0 and at most 1, got {strength:g}")
+    starts = range(0, len(solver.timesteps), solver.order)
+    return min(starts, key=lambda index: abs(float(solver.sigmas[index]) - strength))
 
 
 def guided(

@@ -10,7 +10,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from test_conditioning import conditions
 
-from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, guided, sample
+from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, entry_index, guided, sample
 
 MEAN, STD = 0.7, 0.5
 
@@ -80,6 +80,69 @@ def test_noise_levels_that_a_denoiser_meets(name):
     assert 0.99 < seen[0] <= 1 and seen == sorted(seen, reverse=True) and seen[-1] > 0
     if name == "euler":
         assert seen == pytest.approx([k / 8 for k in range(8, 0, -1)], abs=1e-6)
+
+
+def levels(name: str, steps: int, **entered) -> list[float]:
+    """Noise shares at which a denoiser is asked."""
+    seen = []
+    sample(
+        lambda x, sigma: seen.append(float(sigma[0])) or gaussian_denoiser(x, sigma),
+        noise(1, 3, 5),
+        build_scheduler(name),
+        steps,
+        **entered,
+    )
+    return seen
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.3, 0.5, 0.77, 1.0])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_schedule_is_entered_at_the_nearest_of_its_own_levels(name, strength):
+    whole = levels(name, 8)
+    entered = levels(name, 8, like=noise(1, 3, 5), strength=strength)
+    assert entered == whole[len(whole) - len(entered) :]  # the spacing of the rest is untouched
+    assert abs(entered[0] - strength) == min(abs(level - strength) for level in whole)
+    if name == "heun":
+        assert len(entered) % 2 == 1  # both calls of every step but the last, which has one
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_at_strength_one_nothing_is_left_of_the_clip(name):
+    z, like = noise(1, 3, 5), 100 + noise(1, 3, 5)
+    alone = sample(gaussian_denoiser, z, build_scheduler(name), 6)
+    assert torch.equal(sample(gaussian_denoiser, z, build_scheduler(name), 6, like=like, strength=1.0), alone)
+
+
+@pytest.mark.parametrize("strength", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_noised_clip_ends_where_the_exact_flow_takes_it(name, strength):
+    """The flow keeps (x_t - (1 - t) m) / sqrt((1 - t)^2 s^2 + t^2), so it can be followed to t = 0."""
+    z, like = noise(1, 20, 50), MEAN + STD * noise(1, 20, 50).flip(-1)
+    t = levels(name, 64, like=noise(1, 3, 5), strength=strength)[0]
+    x_t = (1 - t) * like + t * z
+    exact = MEAN + STD * (x_t - (1 - t) * MEAN) / ((1 - t) ** 2 * STD**2 + t**2) ** 0.5
+    x = sample(gaussian_denoiser, z, build_scheduler(name), 64, like=like, strength=strength)
+    assert float((x - exact).square().mean().sqrt()) < 0.02
+    assert float((like - exact).square().mean().sqrt()) > 0.1
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_stronger_variation_is_further_away(name):
+    like = MEAN + STD * noise(1, 20, 50).flip(-1)
+    away = [
+        float((sample(gaussian_denoiser, noise(1, 20, 50), build_scheduler(name), 10, like=like, strength=s) - like)
+              .square().mean())
+        for s in (0.1, 0.3, 0.5, 0.7, 1.0)
+    ]  # fmt: skip
+    assert away == sorted(away) and away[0] < 0.1 * away[-1]
+
+
+@pytest.mark.parametrize("strength", [0.0, -0.1, 1.01])
+def test_a_strength_outside_its_range(strength):
+    solver = build_scheduler("euler")
+    solver.set_timesteps(4)
+    with pytest.raises(ValueError, match="strength must be above 0 and at most 1"):
+        entry_index(solver, strength)
 
 
 def test_shift_spends_steps_at_high_noise():
