@@ -1,7 +1,6 @@
-"""The clips of a run: the list of jobs, and the loop that turns a job into files and a row of the manifest.
+"""The loop that turns the jobs of a run into files and rows of the manifest.
 
-The list is never held: both kinds of list make a job when it is asked for, so that memory does not grow with
-the number of clips. Which process makes a job changes nothing about its bytes; `workers` shares them out.
+Which process makes a job changes nothing about its bytes; `workers` shares them out.
 """
 
 from __future__ import annotations
@@ -10,159 +9,15 @@ import hashlib
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vocalburst.gen.data.audio import SAMPLE_RATE, write_file
-from vocalburst.gen.data.emotions import EmotionRequest
-from vocalburst.gen.generated import GeneratedClip, read_generated
-from vocalburst.gen.output import clip_name, clip_seed, describe, encode_clip, file_tags, finish_wave
-
-
-@dataclass(frozen=True)
-class Job:
-    """One clip to make. `position` is its place in the run, `index` its place within the emotion."""
-
-    position: int
-    file_name: str
-    emotion: str
-    vector: dict[str, float]
-    aliases: tuple[str, ...]
-    intensity: float
-    seed: int
-    run_seed: int
-    index: int
-    steps: int
-    guidance: float
-    scheduler: str
-    voice: int | None
-    duration: float | None  # active seconds
-    file_format: str
-    raw: bool
-    trim: bool
-    sha256: str | None = None  # what a manifest says the file had; None when made for the first time
-
-    def spec(self):
-        """The part of the job that the pipeline needs, a `pipeline.BurstSpec`."""
-        from vocalburst.gen.pipeline import BurstSpec
-
-        return BurstSpec(
-            vector=self.vector,
-            seed=self.seed,
-            steps=self.steps,
-            guidance=self.guidance,
-            scheduler=self.scheduler,
-            voice=self.voice,
-            duration=self.duration,
-        )
-
-
-@dataclass(frozen=True)
-class RequestedJobs:
-    """`n` clips of each request, in the order of the requests."""
-
-    requests: tuple[EmotionRequest, ...]
-    n: int
-    intensity: float
-    run_seed: int
-    steps: int
-    guidance: float
-    scheduler: str
-    voice: int | None
-    duration: float | None
-    file_format: str
-    raw: bool
-    trim: bool
-    folders: bool  # a folder per emotion
-
-    def __len__(self) -> int:
-        return len(self.requests) * self.n
-
-    def __iter__(self) -> Iterator[Job]:
-        for position in range(len(self)):
-            request, index = self.requests[position // self.n], position % self.n
-            yield Job(
-                position=position,
-                file_name=clip_name(
-                    request.label, self.run_seed, index, self.file_format, folder=self.folders
-                ),
-                emotion=request.label,
-                vector=request.vector,
-                aliases=request.aliases,
-                intensity=self.intensity,
-                seed=clip_seed(self.run_seed, request.label, index),
-                run_seed=self.run_seed,
-                index=index,
-                steps=self.steps,
-                guidance=self.guidance,
-                scheduler=self.scheduler,
-                voice=self.voice,
-                duration=self.duration,
-                file_format=self.file_format,
-                raw=self.raw,
-                trim=self.trim,
-            )
-
-    def settings(self) -> dict:
-        """What tells this run from another one, as JSON values."""
-        return {
-            "emotions": [{"asked": request.asked, "vector": request.vector} for request in self.requests],
-            "n": self.n,
-            "intensity": self.intensity,
-            "seed": self.run_seed,
-            "steps": self.steps,
-            "guidance": self.guidance,
-            "scheduler": self.scheduler,
-            "voice": self.voice,
-            "duration": self.duration,
-            "format": self.file_format,
-            "raw": self.raw,
-            "trim": self.trim,
-        }
-
-
-@dataclass(frozen=True)
-class RepeatedJobs:
-    """The clips of a `manifest.jsonl` that `generate` wrote, to be made again from what each row says."""
-
-    manifest: Path
-    n: int = field(init=False)
-    sha256: str = field(init=False)  # of the manifest
-
-    def __post_init__(self):
-        object.__setattr__(self, "n", sum(1 for _ in read_generated(self.manifest)))
-        object.__setattr__(self, "sha256", hashlib.sha256(self.manifest.read_bytes()).hexdigest())
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __iter__(self) -> Iterator[Job]:
-        for position, row in enumerate(read_generated(self.manifest)):
-            yield Job(
-                position=position,
-                file_name=row.file_name,
-                emotion=row.emotion,
-                vector=row.emotion_vector,
-                aliases=row.aliases,
-                intensity=row.intensity,
-                seed=row.seed,
-                run_seed=row.run_seed,
-                index=row.index,
-                steps=row.steps,
-                guidance=row.guidance,
-                scheduler=row.scheduler,
-                voice=row.voice_asked,
-                duration=row.duration_asked,
-                file_format=row.format,
-                raw=row.raw,
-                trim=row.trim,
-                sha256=row.sha256,
-            )
-
-    def settings(self) -> dict:
-        return {"from_manifest": self.sha256}
+from vocalburst.gen.generated import GeneratedClip
+from vocalburst.gen.jobs import Job
+from vocalburst.gen.output import describe, encode_clip, file_tags, finish_wave
 
 
 @dataclass(frozen=True)
@@ -196,7 +51,7 @@ def make_clips(
 ) -> Iterator[tuple[Job, GeneratedClip]]:
     """Synthesise, finish and write `jobs`, `batch_size` at a time; a clip is on disk when it comes."""
     # The pipeline solves a batch with the sampling settings of its first clip.
-    for _, alike in itertools.groupby(jobs, key=lambda job: (job.steps, job.guidance, job.scheduler)):
+    for _, alike in itertools.groupby(jobs, key=lambda job: job.sampling):
         while group := list(itertools.islice(alike, batch_size)):
             for job, burst in zip(group, pipeline.synthesise([job.spec() for job in group]), strict=True):
                 yield job, write_clip(job, burst, run)
@@ -207,7 +62,7 @@ def write_clip(job: Job, burst, run: Run) -> GeneratedClip:
     wave = np.asarray(burst.wave, dtype=np.float32)
     if not job.raw:
         wave = finish_wave(wave, trim=job.trim)
-    tags = file_tags(job.emotion, job.seed, run.checkpoint, run.package_version)
+    tags = file_tags(job.emotion, burst.seed, run.checkpoint, run.package_version, **disclosed(job))
     data = encode_clip(wave, job.file_format, tags, raw=job.raw)
     path = run.folder / job.file_name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,7 +80,7 @@ def write_clip(job: Job, burst, run: Run) -> GeneratedClip:
         emotion_vector=job.vector,
         aliases=job.aliases,
         intensity=job.intensity,
-        seed=job.seed,
+        seed=burst.seed,
         run_seed=job.run_seed,
         index=job.index,
         steps=job.steps,
@@ -234,6 +89,14 @@ def write_clip(job: Job, burst, run: Run) -> GeneratedClip:
         voice=burst.voice,
         voice_asked=job.voice,
         duration_asked=job.duration,
+        stretch=burst.stretch,
+        prior_vector=job.prior_vector,
+        sweep_position=job.sweep_position,
+        like=job.variation and job.variation.name,
+        like_sha256=job.variation and job.variation.sha256,
+        strength=job.variation and job.variation.strength,
+        best_of=job.best_of,
+        selected_by=job.selected_by,
         **describe(data),
         sample_rate=SAMPLE_RATE,
         format=job.file_format,
@@ -250,6 +113,16 @@ def write_clip(job: Job, burst, run: Run) -> GeneratedClip:
         license=run.license,
         sha256=hashlib.sha256(data).hexdigest(),
     )
+
+
+def disclosed(job: Job) -> dict[str, str | int | float]:
+    """What the file itself tells about where its sound comes from, beside emotion, seed and checkpoint."""
+    tags: dict[str, str | int | float] = {}
+    if job.variation:
+        tags |= {"like": job.variation.sha256, "strength": job.variation.strength}
+    if job.best_of:
+        tags |= {"best_of": job.best_of, "selected_by": ",".join(job.selected_by)}
+    return tags
 
 
 def pending(jobs: Iterable[Job], done: bytearray, take: Callable[[], int]) -> Iterator[Job]:

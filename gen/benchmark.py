@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from vocalburst.gen.cli import run
-from vocalburst.gen.generate import Parser, choose_device, finite, whole_number
+from vocalburst.gen.generate import choose_device
+from vocalburst.gen.options import Parser, finite, whole_number
 
 EXAMPLES = """\
 examples:
@@ -60,9 +61,10 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from vocalburst.gen import __version__
-    from vocalburst.gen.batch import RequestedJobs, Run, make_clips
+    from vocalburst.gen.batch import Run, make_clips
     from vocalburst.gen.data.emotions import parse_request
     from vocalburst.gen.generate import BATCH_SIZES
+    from vocalburst.gen.jobs import RequestedJobs
     from vocalburst.gen.pipeline import load_generator
 
     imported = time.time()

@@ -6,6 +6,7 @@ package is missing or damaged, 130 interrupted. Results go to stdout, progress a
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -28,13 +29,31 @@ COMMANDS = {
     ),
     "compare-mels": ("vocalburst.gen.compare_mels", "picture of generated over real mels"),
     "benchmark": ("vocalburst.gen.benchmark", "seconds per clip and where they go"),
+    "control": ("vocalburst.eval.control", "curves of what was asked for against what came"),
     "recognise": (
         "vocalburst.eval.recognise",
         "how often clips are recognised as the emotion they were made for",
     ),
     "embed": ("vocalburst.eval.embed", "what evaluators hear in every clip of a set"),
-    "statistics": ("vocalburst.eval.emotion_statistics", "Gaussian statistics of a set by emotion, to judge by"),
+    "statistics": (
+        "vocalburst.eval.emotion_statistics",
+        "Gaussian statistics of a set by emotion, to judge by",
+    ),
 }
+
+# The one thing that this half of the package asks of the other: the evaluator that chooses for `generate --best-of`.
+SELECTOR_LOADER = ("vocalburst.eval.evaluators", "load_evaluator")
+
+
+def load_selector(spec: str):
+    """The evaluator named `spec`, a `selection.Selector`. Raises MissingModelError.
+
+    The command line is where both halves meet, and the only place: like the commands, the loader is named here as a
+    string and imported when it is called for. The library in `gen` takes any `Selector` and imports no evaluator, so
+    it is installed, tested and used without one, and no weights of an evaluator can find their way into training.
+    """
+    module, name = SELECTOR_LOADER
+    return getattr(importlib.import_module(module), name)(spec)
 
 
 def run(command: Callable[[], object]) -> int:
@@ -67,8 +86,6 @@ def usage() -> str:
 
 def main() -> None:
     """Entry point of the console script `vocalburst`."""
-    import importlib
-
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

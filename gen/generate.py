@@ -1,4 +1,4 @@
-"""`generate`: clips on disk, a manifest beside them. The command line of `batch`, `journal` and `workers`."""
+"""`generate`: clips on disk, a manifest beside them. Puts `jobs`, `workers`, `journal` and the pipeline together."""
 
 from __future__ import annotations
 
@@ -11,143 +11,13 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
-from vocalburst.gen.cli import run
+from vocalburst.gen.cli import load_selector, run
 from vocalburst.gen.data.errors import RunError
+from vocalburst.gen.options import parse_arguments, refuse
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-AUDIO_FORMATS = ("wav", "wav-float", "flac", "ogg")  # the keys of audio.FORMATS, which is slow to import
 BATCH_SIZES = {"cpu": 1, "mps": 32, "cuda": 32}  # clips per call; on the CPU more only costs memory
 CLIPS_PER_WORKER = 4  # fewer are made before another process has started
-
-# Given together with --from-manifest these would contradict its rows.
-ROW_OPTIONS = (
-    "n", "intensity", "seed", "steps", "guidance", "scheduler", "voice", "duration", "format", "raw", "trim",
-)  # fmt: skip
-
-EXAMPLES = """\
-examples:
-  generate --emotion awe --n 100
-  generate --emotion awe:0.7,fear:0.3 --intensity 0.8 --n 8 --voice 3 --duration 1.2 --seed 7 \\
-           --format flac --out out/
-  generate --all-emotions --n 100 --out submission/
-  generate --from-manifest out/manifest.jsonl --out again/       (the same clips again, byte for byte)
-  accelerate launch -m vocalburst.gen.generate --all-emotions --n 1000 --out many/
-
-The same command goes on where an interrupted one stopped. Results go to stdout, the rest to stderr.
-exit codes: 0 done, 1 failed, 2 usage, 3 input data, 4 model missing or damaged, 130 interrupted
-"""
-
-
-class Parser(argparse.ArgumentParser):
-    """Says one sentence about wrong usage instead of the whole usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        refuse(f"{message} ({self.prog} --help tells more)")
-
-
-def refuse(message: str) -> NoReturn:
-    """End with one sentence about wrong usage."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def whole_number(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
-    if value < least:
-        raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
-    return value
-
-
-def count_or_auto(text: str) -> int | None:
-    return None if text == "auto" else whole_number(text, 1)
-
-
-def finite(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
-    return value
-
-
-def build_parser() -> Parser:
-    parser = Parser(
-        description="Make vocal bursts of an emotion.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    positive, natural = partial(whole_number, least=1), partial(whole_number, least=0)
-    what = parser.add_argument_group("what to make").add_mutually_exclusive_group(required=True)
-    what.add_argument("--emotion", metavar="E", help="awe, or a mix: awe:0.7,fear:0.3")
-    what.add_argument(
-        "--all-emotions", action="store_true", help="every emotion of the checkpoint, a folder each"
-    )
-    what.add_argument(
-        "--from-manifest", type=Path, metavar="FILE", help="the clips of a manifest.jsonl again"
-    )
-    clip = parser.add_argument_group("clips")
-    clip.add_argument("--n", type=positive, metavar="N", help="clips per emotion (1)")
-    clip.add_argument("--intensity", type=finite, metavar="X", help="strength of the emotion, 0 to 1 (1)")
-    clip.add_argument("--voice", type=natural, metavar="V", help="number of the voice (drawn by the seed)")
-    clip.add_argument("--duration", type=finite, metavar="S", help="seconds of voice (drawn by the seed)")
-    clip.add_argument("--seed", type=natural, metavar="N", help="another seed, other clips (0)")
-    sampling = parser.add_argument_group("sampling (defaults come with the checkpoint)")
-    sampling.add_argument("--steps", type=positive, metavar="N", help="steps of the sampler")
-    sampling.add_argument("--guidance", type=finite, metavar="W", help="strength of classifier-free guidance")
-    sampling.add_argument("--scheduler", metavar="NAME", help="euler, heun or dpm++")
-    model = parser.add_argument_group("model")
-    model.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="(the one that ships)")
-    model.add_argument("--vocoder", metavar="PATH_OR_HUB_ID", help="another vocoder with the same mel config")
-    output = parser.add_argument_group("output")
-    output.add_argument("--out", type=Path, metavar="FOLDER", help="(out/<emotion>, out/all)")
-    output.add_argument("--format", choices=AUDIO_FORMATS, help="(wav: 16 bit)")
-    output.add_argument(
-        "--raw", action="store_true", help="leave the model's output alone: no fades, no peak limit"
-    )
-    output.add_argument("--trim", action="store_true", help="cut the silence before and after the voice")
-    output.add_argument("--save-mel", action="store_true", help="the log-mel spectrogram [M, T] too, as .npy")
-    output.add_argument("--overwrite", action="store_true", help="remove the run that the folder holds first")
-    output.add_argument("--dry-run", action="store_true", help="say what would be made, write nothing")
-    output.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    output.add_argument("-q", "--quiet", action="store_true", help="no progress bar and no notes")
-    speed = parser.add_argument_group("speed (changes no byte of a clip on the CPU)")
-    speed.add_argument("--device", choices=DEVICES, default="auto", help="(auto)")
-    speed.add_argument("--batch-size", type=count_or_auto, metavar="auto|N", help="clips per call (auto)")
-    speed.add_argument(
-        "--workers", type=count_or_auto, metavar="auto|N", help="processes (auto: one per core)"
-    )
-    return parser
-
-
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Arguments with every default filled in that needs no checkpoint; wrong usage ends the program."""
-    parser = build_parser()
-    args = parser.parse_args(arguments)
-    if args.from_manifest is not None:
-        given = [name for name in ROW_OPTIONS if getattr(args, name) not in (None, False)]
-        if given:
-            parser.error(f"--{given[0]} cannot be combined with --from-manifest, whose rows say it")
-        if args.out is None:
-            parser.error("--from-manifest needs --out")
-        if args.out.resolve() == args.from_manifest.resolve().parent:
-            parser.error("--out must be another folder than the one of the manifest")
-        return args
-    if args.raw and args.trim:
-        parser.error("--raw leaves the model's output alone, so it cannot be combined with --trim")
-    defaults = {"n": 1, "intensity": 1.0, "seed": 0, "format": "wav"}
-    for name, value in defaults.items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    if not 0 < args.intensity <= 1:
-        parser.error(f"argument --intensity: must be above 0 and at most 1, got {args.intensity:g}")
-    return args
 
 
 def choose_device(name: str) -> str:
@@ -162,10 +32,63 @@ def choose_device(name: str) -> str:
     return name
 
 
-def requested_jobs(args: argparse.Namespace, pipeline):
-    """The job list of --emotion or --all-emotions; the checkpoint fills in and bounds what was asked for."""
-    from vocalburst.gen.batch import RequestedJobs
+def requested_jobs(args: argparse.Namespace, pipeline, selector=None):
+    """The job list of what was asked for; the checkpoint fills it in and bounds it."""
     from vocalburst.gen.data.emotions import parse_request
+    from vocalburst.gen.jobs import RequestedJobs
+    from vocalburst.gen.selection import check_selector
+    from vocalburst.gen.variation import open_variations
+
+    check_bounds(args, pipeline)
+    sweep = requested_sweep(args, pipeline.emotions)
+    intensity = 1.0 if len(args.intensity) == 2 else args.intensity[0]
+    if args.start is not None:
+        requests = (sweep.request,)
+    else:
+        names = pipeline.emotions if args.all_emotions else [args.emotion]
+        requests = tuple(parse_request(name, pipeline.emotions, intensity) for name in names)
+    if selector is not None:
+        check_selector(selector, [name for request in requests for name in request.vector])
+    sampling = {
+        name: pipeline.defaults[name] if getattr(args, name) is None else getattr(args, name)
+        for name in ("steps", "guidance", "scheduler")
+    }
+    return RequestedJobs(
+        requests=requests,
+        n=args.n,
+        intensity=intensity,
+        run_seed=args.seed,
+        **sampling,
+        voice=args.voice,
+        duration=args.duration,
+        file_format=args.format,
+        raw=args.raw,
+        trim=args.trim,
+        folders=args.all_emotions,
+        sweep=sweep,
+        variations=open_variations(args.like or (), args.strength, pipeline.durations),
+        best_of=args.best_of,
+        selected_by=() if selector is None else (selector.id,),
+    )
+
+
+def requested_sweep(args: argparse.Namespace, emotions: tuple[str, ...]):
+    """The sweep over emotions or intensities that was asked for; None when none was."""
+    from vocalburst.gen.data.emotions import parse_request
+    from vocalburst.gen.sweep import EmotionSweep, IntensitySweep
+
+    if args.start is not None:
+        start, end = (parse_request(name, emotions, args.intensity[0]) for name in (args.start, args.to))
+        if start.vector == end.vector:
+            refuse(f"--from {args.start} and --to {args.to} are the same to this checkpoint")
+        return EmotionSweep(start, end, args.intensity[0], args.positions)
+    if len(args.intensity) == 2:
+        return IntensitySweep(*args.intensity, args.positions)
+    return None
+
+
+def check_bounds(args: argparse.Namespace, pipeline) -> None:
+    """End the program when the checkpoint cannot answer a number or name that was asked for."""
     from vocalburst.gen.pipeline import SCHEDULERS
 
     if args.voice is not None and args.voice >= pipeline.n_voices:
@@ -175,25 +98,6 @@ def requested_jobs(args: argparse.Namespace, pipeline):
         refuse(f"--duration {args.duration:g}: this checkpoint makes {shortest:g} to {longest:.2f} s")
     if args.scheduler is not None and args.scheduler not in SCHEDULERS:
         refuse(f"--scheduler {args.scheduler}: unknown; known: {', '.join(SCHEDULERS)}")
-    names = pipeline.emotions if args.all_emotions else [args.emotion]
-    requests = tuple(parse_request(name, pipeline.emotions, args.intensity) for name in names)
-    sampling = {
-        name: pipeline.defaults[name] if getattr(args, name) is None else getattr(args, name)
-        for name in ("steps", "guidance", "scheduler")
-    }
-    return RequestedJobs(
-        requests=requests,
-        n=args.n,
-        intensity=args.intensity,
-        run_seed=args.seed,
-        **sampling,
-        voice=args.voice,
-        duration=args.duration,
-        file_format=args.format,
-        raw=args.raw,
-        trim=args.trim,
-        folders=args.all_emotions,
-    )
 
 
 def check_repeatable(manifest: Path, content_hash: str, device: str, say) -> None:
@@ -222,19 +126,22 @@ def generate(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     device = choose_device(args.device)
 
-    from vocalburst.gen.batch import RepeatedJobs
     from vocalburst.gen.generated import read_generated
+    from vocalburst.gen.jobs import RepeatedJobs
+    from vocalburst.gen.selection import load_best_of
     from vocalburst.gen.workers import Ranks, Workers, load_pipeline
 
     repeated = vocoder = None
     if args.from_manifest is not None:
-        repeated = RepeatedJobs(args.from_manifest)
+        repeated = RepeatedJobs(args.from_manifest, tuple(args.like or ()))
         named = {row.vocoder for row in read_generated(args.from_manifest)} - {"checkpoint"}
         vocoder = min(named, default=None)
     vocoder = args.vocoder or vocoder
     ranks = Ranks(device)
     place = f"cuda:{ranks.local_rank}" if device == "cuda" and ranks.world > 1 else device
     load = partial(load_pipeline, args.checkpoint, place, vocoder)
+    if args.best_of is not None:
+        load = partial(load_best_of, load, partial(load_selector, args.selector), args.best_of)
     workers = Workers(load, count_workers(args, device, ranks, repeated))
     try:
         make(args, load(), workers, ranks, repeated, device, vocoder, started)
@@ -254,15 +161,21 @@ def count_workers(args: argparse.Namespace, device: str, ranks, repeated) -> int
     cores = max(1, usable_cores() // ranks.local_world)
     if args.all_emotions:
         return cores
-    n = len(repeated) if repeated is not None else args.n
+    if repeated is not None:
+        n = len(repeated)
+    else:
+        n = args.n * (args.positions or 1) * len(args.like or [None]) * (args.best_of or 1)
     return max(1, min(cores, n // (CLIPS_PER_WORKER * ranks.world)))
 
 
 def make(
-    args: argparse.Namespace, pipeline, workers, ranks, repeated, device: str, vocoder, started: float
+    args: argparse.Namespace, maker, workers, ranks, repeated, device: str, vocoder, started: float
 ) -> None:
-    """The run itself, from the loaded pipeline to the printed result."""
+    """The run itself, from the loaded maker of clips (a pipeline, or best-of-k around one) to the printed result."""
     from vocalburst.gen import journal
+
+    chooses = args.best_of is not None
+    pipeline = maker.pipeline if chooses else maker
 
     def say(text: str) -> None:
         if ranks.first and not args.quiet:
@@ -270,7 +183,7 @@ def make(
 
     aliases = []
     if repeated is None:
-        jobs = requested_jobs(args, pipeline)
+        jobs = requested_jobs(args, pipeline, maker.selector if chooses else None)
         aliases = [alias for request in jobs.requests for alias in request.aliases]
     else:
         jobs = repeated
@@ -297,7 +210,7 @@ def make(
         say(f"note: {damaged} clips are missing or damaged and will be made again")
     ranks.wait()
     shared = replace(shared, created_utc=journal.claim(folder, settings))
-    make_unfinished(args, pipeline, jobs, shared, workers, ranks, len(jobs) - kept)
+    make_unfinished(args, maker, jobs, shared, workers, ranks, len(jobs) - kept)
     ranks.wait()
     if not ranks.first:
         return
@@ -335,9 +248,7 @@ def describe_run(folder: Path, pipeline, vocoder: str | None, device: str, save_
     )
 
 
-def make_unfinished(
-    args: argparse.Namespace, pipeline, jobs, shared, workers, ranks, unfinished: int
-) -> None:
+def make_unfinished(args: argparse.Namespace, maker, jobs, shared, workers, ranks, unfinished: int) -> None:
     """Make this rank's share of the `unfinished` clips, with a progress bar when a person is watching."""
     from tqdm import tqdm
 
@@ -345,7 +256,7 @@ def make_unfinished(
     with tqdm(total=math.ceil(unfinished / ranks.world), unit="clip", disable=hidden, file=sys.stderr) as bar:
         try:
             workers.run(
-                pipeline,
+                maker,
                 jobs,
                 shared,
                 rank=ranks.rank,

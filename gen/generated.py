@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import first_problem
@@ -28,19 +28,31 @@ class GeneratedClip(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", cache_strings=False)
 
     file_name: str = Field(min_length=1)  # relative to the manifest's folder
-    emotion: str  # as asked: `awe`, or `awe+fear` for a mix
+    emotion: str  # as asked: `awe`, or `awe+fear` for a mix and for a sweep from one to the other
     emotion_vector: dict[str, float]  # as the model got it, intensity included
     aliases: tuple[str, ...] = ()  # `asked -> meant`, where the model has another name
     intensity: float = Field(gt=0, le=1)
-    seed: int = Field(ge=0, lt=2**63)  # of this clip alone
+    seed: int = Field(ge=0, lt=2**63)  # of this clip alone; of the winner where it was chosen among several
     run_seed: int = Field(ge=0)
     index: int = Field(ge=0)  # within the emotion
     steps: int = Field(ge=1)
     guidance: float
     scheduler: str
-    voice: int | None  # the one used
+    voice: int | None  # the one used; None: none, as of a varied clip
     voice_asked: int | None
-    duration_asked: float | None  # None: drawn from the prior
+    duration_asked: float | None  # None: drawn from the prior, or that of the varied clip
+    stretch: float | None = (
+        None  # factor in time by which the voice was brought to `duration_asked`; 1: as it came
+    )
+    prior_vector: dict[str, float] | None = (
+        None  # that length, level and voice are drawn by, if not emotion_vector
+    )
+    sweep_position: float | None = Field(None, ge=0, le=1)  # 0 at the start of the sweep, 1 at its end
+    like: str | None = None  # the real clip that was varied, as it was named
+    like_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of that file
+    strength: float | None = Field(None, gt=0, le=1)  # noise share that it was taken to
+    best_of: int | None = Field(None, ge=2)  # candidates that this clip was chosen from
+    selected_by: tuple[str, ...] = ()  # the evaluator that chose; it must not score the clip
     seconds: float = Field(ge=0)
     active_seconds: float = Field(ge=0)
     sample_rate: int
@@ -61,6 +73,14 @@ class GeneratedClip(BaseModel):
     synthetic: Literal[True] = True
     license: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")  # of the sound file
+
+    @model_validator(mode="after")
+    def _whole_stories(self) -> GeneratedClip:
+        if len({self.like is None, self.like_sha256 is None, self.strength is None}) > 1:
+            raise ValueError("like, like_sha256 and strength belong together")
+        if (self.best_of is None) != (not self.selected_by):
+            raise ValueError("best_of and selected_by belong together")
+        return self
 
     @field_validator("file_name", "mel_file_name")
     @classmethod

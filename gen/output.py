@@ -10,6 +10,7 @@ import hashlib
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,9 +39,20 @@ def clip_seed(run_seed: int, label: str, index: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def clip_name(label: str, run_seed: int, index: int, file_format: str, *, folder: bool = False) -> str:
-    """`awe_0_00017.wav`, in a folder of the emotion's name when a run makes several emotions."""
-    name = f"{label}_{run_seed}_{index:05d}{FORMATS[file_format][0]}"
+def clip_name(
+    label: str,
+    run_seed: int,
+    index: int,
+    file_format: str,
+    parts: Sequence[str] = (),
+    *,
+    folder: bool = False,
+) -> str:
+    """`awe_0_00017.wav`, in a folder of the emotion's name when a run makes several emotions.
+
+    parts: what tells clips of one index apart, such as the place in a sweep: `awe+fear_0_00017_p03.wav`.
+    """
+    name = "_".join([label, str(run_seed), f"{index:05d}", *parts]) + FORMATS[file_format][0]
     return f"{label}/{name}" if folder else name
 
 
@@ -82,10 +94,11 @@ def describe(data: bytes) -> dict[str, float | None]:
     return {**numbers, "loudness_lufs": None if loudness is None else round(loudness, 2)}
 
 
-def file_tags(emotion: str, seed: int, checkpoint: str, version: str) -> dict[str, str]:
+def file_tags(emotion: str, seed: int, checkpoint: str, version: str, **more: object) -> dict[str, str]:
     """What the file says about itself; no time of day, so that the same clip has the same bytes."""
+    facts = {"synthetic": "true", "emotion": emotion, "seed": seed, "checkpoint": checkpoint, **more}
     return {
-        "comment": f"synthetic=true; emotion={emotion}; seed={seed}; checkpoint={checkpoint}",
+        "comment": "; ".join(f"{key}={value}" for key, value in facts.items()),
         "software": f"vocalburst {version}",
     }
 

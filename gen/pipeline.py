@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import ClassVar
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin
 
+from vocalburst.gen.burst import Burst, BurstSpec
 from vocalburst.gen.checkpoint import (
     check_finite,
     content_hash,
@@ -29,20 +29,23 @@ from vocalburst.gen.checkpoint import (
     locate_checkpoint,
     read_json,
 )
-from vocalburst.gen.data.audio import SAMPLE_RATE, write_file
+from vocalburst.gen.data.audio import SAMPLE_RATE, active_span, write_file
 from vocalburst.gen.data.emotions import parse_request
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
-from vocalburst.gen.data.mel import MelConfig
+from vocalburst.gen.data.mel import LogMel, MelConfig
+from vocalburst.gen.dataset import normalise_level
 from vocalburst.gen.models.conditioning import AUGMENTATIONS, Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.prior import Attributes, ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.models.vocoder import BurstVocoder, load_vocoder
 from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, guided, sample
+from vocalburst.gen.time_scale import stretch_active, stretch_factor
 
 ROWS = 32  # clips per network call on an accelerator, always: another batch shape could change the bytes
 MARGIN = 0.1  # seconds that a clip of an asked-for duration is longer than its voice-active part
 SHORTEST = 0.2  # seconds
+NO_VOICE = -1  # the null of the voice table
 
 GENERATION_DEFAULTS = {
     "steps": 16,
@@ -53,33 +56,6 @@ GENERATION_DEFAULTS = {
     "shift": 1.0,
     "license": "Apache-2.0",
 }
-
-
-@dataclass(frozen=True)
-class BurstSpec:
-    """Everything that decides the sound of one clip.
-
-    vector: emotion -> weight in (0, 1]. seed: of this clip alone. voice: None draws one from the prior.
-    duration: seconds of the voice-active part; None draws length and duration from the prior.
-    """
-
-    vector: dict[str, float]
-    seed: int
-    steps: int = GENERATION_DEFAULTS["steps"]
-    guidance: float = GENERATION_DEFAULTS["guidance"]
-    scheduler: str = GENERATION_DEFAULTS["scheduler"]
-    voice: int | None = None
-    duration: float | None = None
-
-
-@dataclass(frozen=True)
-class Burst:
-    """wave [L] float32 at `audio.SAMPLE_RATE`; mel [M, T]; voice and duration (seconds) that were asked or drawn."""
-
-    wave: np.ndarray
-    mel: np.ndarray
-    voice: int
-    duration: float
 
 
 @contextmanager
@@ -185,9 +161,14 @@ class BurstPipeline(DiffusionPipeline):
         )
 
     def attributes(self, spec: BurstSpec) -> Attributes:
-        """What the prior draws for a spec, with what was asked for in its place."""
+        """What the prior draws for a spec, with what was asked for in its place; for a varied clip its own."""
+        if spec.like is not None:
+            _, active_seconds, level = normalise_level(spec.like)
+            voice = NO_VOICE if spec.voice is None else spec.voice
+            return Attributes(len(spec.like) / SAMPLE_RATE, active_seconds, level, voice)
         rng = np.random.default_rng([spec.seed, 1])
-        weights = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
+        drawn_by = spec.prior_vector or spec.vector
+        weights = {self.emotions.index(name): weight for name, weight in drawn_by.items()}
         drawn = self.prior.draw(weights, spec.voice, spec.duration, rng)
         if spec.duration is None:
             return drawn
@@ -195,7 +176,7 @@ class BurstPipeline(DiffusionPipeline):
 
     def check(self, spec: BurstSpec) -> None:
         """Raise InputDataError for a spec that this checkpoint cannot answer."""
-        unknown = [name for name in spec.vector if name not in self.emotions]
+        unknown = [name for name in (*spec.vector, *(spec.prior_vector or ())) if name not in self.emotions]
         if not spec.vector or unknown:
             raise InputDataError(f"expected emotions of this checkpoint, got {unknown or 'none'}")
         if spec.voice is not None and not 0 <= spec.voice < self.n_voices:
@@ -211,6 +192,23 @@ class BurstPipeline(DiffusionPipeline):
             raise InputDataError(f"unknown scheduler {spec.scheduler!r}; known: {', '.join(SCHEDULERS)}")
         if spec.steps < 1:
             raise InputDataError(f"steps must be at least 1, got {spec.steps}")
+        if not 0 < spec.strength <= 1:
+            raise InputDataError(f"strength must be above 0 and at most 1, got {spec.strength:g}")
+        if spec.like is not None:
+            self._check_like(spec)
+
+    def _check_like(self, spec: BurstSpec) -> None:
+        if spec.duration is not None:
+            raise InputDataError("a varied clip keeps its own length, so no duration can be asked for")
+        seconds = len(spec.like) / SAMPLE_RATE
+        if not self.durations[0] <= seconds <= self.durations[1]:
+            raise InputDataError(
+                f"expected a clip of {self.durations[0]:g} to {self.durations[1]:.2f} s to vary, got {seconds:.2f} s"
+            )
+        if not (np.isfinite(spec.like).all() and np.any(spec.like)):
+            raise InputDataError(
+                "expected a clip with sound to vary, got silence or samples that are not finite"
+            )
 
     def condition(self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes]) -> Condition:
         """The condition of a batch. A clip of an asked-for duration is one that was cut to its voice-active part."""
@@ -249,7 +247,7 @@ class BurstPipeline(DiffusionPipeline):
                 return [burst for spec in specs for burst in self._synthesise_rows([spec], None)]
         longest = self.mel_config.n_frames(round((self.durations[1] + MARGIN) * SAMPLE_RATE))
         bursts: list[Burst] = []
-        for _, alike in groupby(specs, key=lambda spec: (spec.steps, spec.guidance, spec.scheduler)):
+        for _, alike in groupby(specs, key=lambda spec: spec.sampling):
             while rows := list(islice(alike, ROWS)):
                 bursts += self._synthesise_rows(rows + rows[:1] * (ROWS - len(rows)), longest)[: len(rows)]
         return bursts
@@ -257,7 +255,7 @@ class BurstPipeline(DiffusionPipeline):
     def _synthesise_rows(self, specs: Sequence[BurstSpec], frames: int | None) -> list[Burst]:
         """A batch in one go, padded to `frames` mel frames (None: the clips have one length and need no padding).
 
-        The rows must share steps, guidance and scheduler with the first.
+        The rows must share their `sampling` with the first.
         """
         drawn = [self.attributes(spec) for spec in specs]
         lengths = [self.mel_config.n_frames(round(row.seconds * SAMPLE_RATE)) for row in drawn]
@@ -279,18 +277,41 @@ class BurstPipeline(DiffusionPipeline):
         scheduler = self.scheduler
         if first.scheduler != self.defaults["scheduler"]:
             scheduler = build_scheduler(first.scheduler, self.defaults["shift"])
-        mels = self.normalizer.denormalize(sample(denoiser, noise.to(device), scheduler, first.steps))
-        bursts = []
-        for row, length in enumerate(lengths):
-            mel = mels[row, :, :length]
-            gain = 10 ** ((drawn[row].level_db - self.normalizer.config.level_db) / 20)
-            wave = self.vocoder(mel[None])[0] * gain
-            bursts.append(
-                Burst(
-                    wave.float().cpu().numpy(), mel.cpu().numpy(), drawn[row].voice, drawn[row].active_seconds
-                )
-            )
-        return bursts
+        like = None if first.like is None else self.encode_clips(specs, padded)
+        x = sample(denoiser, noise.to(device), scheduler, first.steps, like=like, strength=first.strength)
+        mels = self.normalizer.denormalize(x)
+        return [
+            self.decode(spec, own, mels[row, :, :length])
+            for row, (spec, own, length) in enumerate(zip(specs, drawn, lengths, strict=True))
+        ]
+
+    def encode_clips(self, specs: Sequence[BurstSpec], frames: int) -> torch.Tensor:
+        """x [B, M, T] of the clips that specs vary, at the level of training clips; zero where a clip has ended."""
+        log_mel = LogMel(self.mel_config)
+        x = torch.zeros(len(specs), self.mel_config.n_mels, frames, device=self.device)
+        for row, spec in enumerate(specs):
+            mel = log_mel(torch.from_numpy(normalise_level(spec.like)[0])).to(self.device)
+            x[row, :, : mel.shape[-1]] = self.normalizer.normalize(mel)
+        return x
+
+    def decode(self, spec: BurstSpec, drawn: Attributes, mel: torch.Tensor) -> Burst:
+        """mel [M, T] -> a burst at the level drawn, its voice as long as asked."""
+        gain = 10 ** ((drawn.level_db - self.normalizer.config.level_db) / 20)
+
+        def vocode(mel: torch.Tensor) -> np.ndarray:
+            return (self.vocoder(mel[None])[0] * gain).float().cpu().numpy()
+
+        wave, factor = vocode(mel), None
+        if spec.duration is not None and spec.stretched:
+            first, last = active_span(wave)
+            factor = stretch_factor((last - first) / SAMPLE_RATE, spec.duration)
+            if factor != 1:
+                hop = self.mel_config.hop_length
+                margin = MARGIN * SAMPLE_RATE / hop
+                mel = stretch_active(mel, first / hop, last / hop, factor, margin)
+                wave = vocode(mel)
+        voice = None if drawn.voice == NO_VOICE else drawn.voice
+        return Burst(wave, mel.cpu().numpy(), voice, drawn.active_seconds, spec.seed, factor)
 
     def __call__(
         self,
@@ -304,19 +325,25 @@ class BurstPipeline(DiffusionPipeline):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         scheduler: str | None = None,
+        like: np.ndarray | None = None,
+        strength: float = 0.5,
         return_dict: bool = True,
     ) -> AudioPipelineOutput | tuple[list[np.ndarray]]:
         """Bursts of one request (`awe`, or `awe:0.7,fear:0.3`) with the seeds seed, seed + 1, ...
 
+        like: a real clip [L] to vary under the emotion, as far as `strength` says (0 to 1, see `BurstSpec`).
         Returns AudioPipelineOutput whose `audios` is a list of float32 waves [L] at `audio.SAMPLE_RATE`.
         """
         vector = parse_request(emotion, self.emotions, intensity).vector
         asked = {"steps": num_inference_steps, "guidance": guidance_scale, "scheduler": scheduler}
         settings = {key: self.defaults[key] if value is None else value for key, value in asked.items()}
         specs = [
-            BurstSpec(vector, seed + index, voice=voice, duration=duration, **settings)
+            BurstSpec(
+                vector, seed + index, voice=voice, duration=duration, like=like,
+                strength=1.0 if like is None else strength, **settings,
+            )
             for index in range(num_waveforms_per_prompt)
-        ]
+        ]  # fmt: skip
         audios = [burst.wave for burst in self.synthesise(specs)]
         return AudioPipelineOutput(audios=audios) if return_dict else (audios,)
 

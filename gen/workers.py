@@ -18,10 +18,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from vocalburst.gen.batch import Job, Run, make_clips, pending
+from vocalburst.gen.batch import Run, make_clips, pending
+from vocalburst.gen.jobs import Job
 from vocalburst.gen.journal import finished, note, open_part
 
-Load = Callable[[], object]  # -> BurstPipeline; picklable
+Load = Callable[[], object]  # -> BurstPipeline, or selection.BestOf around one; picklable
 LAUNCH_WAIT = timedelta(days=30)  # a rank may finish long before another one
 
 

@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 
 from vocalburst.gen import batch, journal
-from vocalburst.gen.batch import RepeatedJobs, RequestedJobs, Run, pending
+from vocalburst.gen.batch import Run, pending
 from vocalburst.gen.data.audio import read_wave, write_file
 from vocalburst.gen.data.emotions import parse_request
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.generated import GeneratedClip, read_generated
+from vocalburst.gen.jobs import RepeatedJobs, RequestedJobs
 from vocalburst.gen.workers import Workers
 
 EMOTIONS = ("awe", "fear", "embarrassment")
-Burst = namedtuple("Burst", "wave mel voice duration")
+Burst = namedtuple("Burst", "wave mel voice duration seed stretch")
 
 
 class FakePipeline:
@@ -48,7 +49,9 @@ class FakePipeline:
         rng = np.random.default_rng(spec.seed)
         wave = rng.uniform(-1, 1, int(rng.integers(500, 1500))).astype(np.float32)
         voice = int(rng.integers(9)) if spec.voice is None else spec.voice
-        return Burst(wave, rng.normal(size=(100, 4)).astype(np.float32), voice, spec.duration or 1.0)
+        mel = rng.normal(size=(100, 4)).astype(np.float32)
+        stretch = None if spec.duration is None else 1.0
+        return Burst(wave, mel, voice, spec.duration or 1.0, spec.seed, stretch)
 
 
 def load_fake(pause: float = 0.0) -> FakePipeline:

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from conftest import build_tiny_checkpoint, run_command
 
-from vocalburst.gen import generate
+from vocalburst.gen import generate, options
 from vocalburst.gen.data.audio import FORMATS, SAMPLE_RATE, peak_db, read_wave
 from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.generated import read_generated
@@ -56,7 +56,7 @@ def test_help_is_instant_and_imports_no_torch():
 
 
 def test_formats_of_the_parser_are_those_of_the_writer():
-    assert tuple(FORMATS) == generate.AUDIO_FORMATS
+    assert tuple(FORMATS) == options.AUDIO_FORMATS
 
 
 def test_one_emotion_with_defaults(command, tiny_checkpoint):
@@ -237,7 +237,7 @@ def test_another_run_in_the_folder(command):
         ("--emotion awe --format mp3", 2, "--format: invalid choice: 'mp3'"),
         ("--emotion awe --raw --trim", 2, "cannot be combined with --trim"),
         ("--emotion awe --all-emotions", 2, "not allowed with argument --emotion"),
-        ("--n 3", 2, "one of the arguments --emotion --all-emotions --from-manifest is required"),
+        ("--n 3", 2, "one of the arguments --emotion --all-emotions --from --from-manifest is required"),
         ("--from-manifest m.jsonl --out x --steps 3", 2, "--steps cannot be combined with --from-manifest"),
         ("--from-manifest m.jsonl", 2, "--from-manifest needs --out"),
         ("--from-manifest x/m.jsonl --out x", 2, "--out must be another folder"),

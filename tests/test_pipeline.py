@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import RATE, build_tiny_checkpoint
+from conftest import RATE, build_tiny_checkpoint, synthetic_burst
 from diffusers import AudioPipelineOutput, FlowMatchHeunDiscreteScheduler
 
 from vocalburst.gen import generate_bursts, load_generator
 from vocalburst.gen.checkpoint import content_hash
+from vocalburst.gen.data.audio import active_span
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
+from vocalburst.gen.dataset import normalise_level
+from vocalburst.gen.models.prior import Attributes
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.pipeline import MARGIN, BurstPipeline, BurstSpec
 from vocalburst.gen.sampling import SCHEDULERS
@@ -22,7 +25,7 @@ def pipeline(tiny_checkpoint) -> BurstPipeline:
 
 
 def spec(seed: int = 3, **changes) -> BurstSpec:
-    return replace(BurstSpec({"awe": 1.0}, seed, steps=3), **changes)
+    return replace(BurstSpec({"awe": 1.0}, seed, steps=3, guidance=1.5, scheduler="euler"), **changes)
 
 
 def wave(pipeline, *arguments, **changes) -> np.ndarray:
@@ -78,11 +81,101 @@ def test_what_is_asked_for_changes_the_sound(pipeline):
 
 @pytest.mark.parametrize("seconds", [0.25, 0.5, 0.75])
 def test_a_duration_sets_the_length(pipeline, seconds):
-    (burst,) = pipeline.synthesise([spec(duration=seconds)])
-    assert burst.duration == seconds
+    (burst,) = pipeline.synthesise([spec(duration=seconds, stretched=False)])
+    assert burst.duration == seconds and burst.stretch is None
     samples = round((seconds + MARGIN) * RATE)
     assert len(burst.wave) == samples // 256 * 256
     assert burst.mel.shape == (100, samples // 256 + 1)
+
+
+@pytest.mark.parametrize("seconds", [0.25, 0.5, 0.75])
+def test_the_voice_is_stretched_to_the_duration(pipeline, seconds):
+    """The tiny model's voice fills the whole clip, margin and all."""
+    (plain,) = pipeline.synthesise([spec(duration=seconds, stretched=False)])
+    (burst,) = pipeline.synthesise([spec(duration=seconds)])
+    before, after = (np.subtract(*active_span(b.wave)[::-1]) / RATE for b in (plain, burst))
+    assert abs(before / seconds - 1) > 0.1 > abs(after / seconds - 1)
+    assert burst.stretch == pytest.approx(seconds / before)
+    assert burst.mel.shape[1] == len(burst.wave) // 256 + 1
+
+
+def test_a_voice_of_the_right_length_is_left_alone(pipeline, monkeypatch):
+    (plain,) = pipeline.synthesise([spec(duration=0.5, stretched=False)])
+    monkeypatch.setattr("vocalburst.gen.pipeline.stretch_factor", lambda active, asked: 1.0)
+    (burst,) = pipeline.synthesise([spec(duration=0.5)])
+    assert burst.stretch == 1.0 and burst.wave.tobytes() == plain.wave.tobytes()
+
+
+def test_a_sweep_keeps_noise_length_level_and_voice(pipeline):
+    middle = {"awe": 0.5, "fear": 0.5}
+    ends = [spec(7, vector=vector, prior_vector=middle) for vector in ({"awe": 1.0}, middle, {"fear": 1.0})]
+    assert len({pipeline.attributes(one) for one in ends}) == 1
+    assert len({pipeline.attributes(replace(one, prior_vector=None)) for one in ends}) > 1
+    bursts = pipeline.synthesise(ends)
+    assert len({b.wave.tobytes() for b in bursts}) == 3
+    assert len({(len(b.wave), b.voice, b.duration, b.seed) for b in bursts}) == 1
+
+
+def like(seconds: float = 0.6) -> np.ndarray:
+    return 0.3 * synthetic_burst(2, seconds)
+
+
+def test_a_variation_has_the_length_and_level_of_its_clip_and_no_voice(pipeline):
+    clip = like()
+    drawn = pipeline.attributes(spec(like=clip))
+    _, active_seconds, level = normalise_level(clip)
+    assert drawn == Attributes(len(clip) / RATE, active_seconds, level, -1)
+    (burst,) = pipeline.synthesise([spec(like=clip, strength=0.5)])
+    assert len(burst.wave) == len(clip) // 256 * 256 and burst.voice is None
+    assert burst.duration == active_seconds and burst.stretch is None
+    (voiced,) = pipeline.synthesise([spec(like=clip, strength=0.5, voice=2)])
+    assert voiced.voice == 2 and voiced.wave.tobytes() != burst.wave.tobytes()
+
+
+def test_the_level_of_the_clip_only_sets_the_level_of_the_result(pipeline):
+    """Its mel is taken at the level of training clips; the condition says how loud it was."""
+    x = [pipeline.encode_clips([spec(like=gain * like())], 57) for gain in (1.0, 0.1)]
+    torch.testing.assert_close(*x, atol=2e-3, rtol=0)
+    quiet, loud = (pipeline.attributes(spec(like=gain * like())).level_db for gain in (0.1, 1.0))
+    assert loud - quiet == pytest.approx(20, abs=1e-3)
+
+
+def test_strength_one_is_the_clip_forgotten(pipeline, monkeypatch):
+    clip, other = like(), 0.3 * synthetic_burst(9, 0.6, pitch=500)
+    # Level and active length are conditions, so only mels made under equal ones are equal.
+    drawn = pipeline.attributes(spec(like=clip))
+    monkeypatch.setattr(BurstPipeline, "attributes", lambda self, spec: drawn)
+    a, b = (pipeline.synthesise([spec(like=wave, strength=1.0)])[0] for wave in (clip, other))
+    c, d = (pipeline.synthesise([spec(like=wave, strength=0.4)])[0] for wave in (clip, other))
+    assert a.mel.tobytes() == b.mel.tobytes() and c.mel.tobytes() != d.mel.tobytes()
+
+
+def test_weak_variations_stay_near_their_clip(pipeline):
+    target = pipeline.encode_clips([spec(like=like())], 57)[0]
+
+    def distance(strength: float) -> float:
+        (burst,) = pipeline.synthesise([spec(like=like(), strength=strength, steps=20, guidance=1.0)])
+        x = pipeline.normalizer.normalize(torch.from_numpy(burst.mel))
+        return float((x - target).square().mean())
+
+    away = [distance(strength) for strength in (0.05, 0.3, 0.6, 1.0)]
+    assert away == sorted(away) and away[0] < 0.1 * away[-1]
+
+
+@torch.inference_mode()
+def test_padded_variations_agree_with_clips_alone(pipeline):
+    specs = [spec(seed, like=like(seconds), strength=0.5) for seed, seconds in enumerate((0.4, 0.6, 0.7))]
+    longest = pipeline.mel_config.n_frames(round((pipeline.durations[1] + MARGIN) * RATE))
+    padded = pipeline._synthesise_rows(specs, longest)
+    for first, second in zip(padded, pipeline.synthesise(specs), strict=True):
+        np.testing.assert_allclose(first.mel, second.mel, atol=1e-4)
+        np.testing.assert_allclose(first.wave, second.wave, atol=1e-4)
+
+
+def test_variations_through_the_diffusers_call(pipeline):
+    wave = pipeline("awe", seed=4, like=like(), strength=0.4, num_inference_steps=3).audios[0]
+    (burst,) = pipeline.synthesise([spec(4, like=like(), strength=0.4)])
+    assert wave.tobytes() == burst.wave.tobytes()
 
 
 def test_without_a_duration_length_voice_and_level_come_from_the_prior(pipeline):
@@ -127,7 +220,7 @@ def test_call_returns_what_diffusers_returns(pipeline):
     output = pipeline("awe:0.7,fear:0.3", intensity=0.5, **options)
     assert isinstance(output, AudioPipelineOutput) and len(output.audios) == 2
     (audios,) = pipeline("awe:0.7,fear:0.3", intensity=0.5, return_dict=False, **options)
-    specs = [BurstSpec({"awe": 0.35, "fear": 0.15}, seed, steps=2, guidance=2.0) for seed in (5, 6)]
+    specs = [spec(seed, vector={"awe": 0.35, "fear": 0.15}, steps=2, guidance=2.0) for seed in (5, 6)]
     for first, second, burst in zip(output.audios, audios, pipeline.synthesise(specs), strict=True):
         assert first.dtype == np.float32 and first.ndim == 1
         assert first.tobytes() == second.tobytes() == burst.wave.tobytes()
@@ -222,6 +315,14 @@ def test_guidance_by_a_guide_that_is_missing(tiny_checkpoint, tmp_path):
         ({"duration": 9.0}, "duration 9 s"),
         ({"scheduler": "ddim"}, "unknown scheduler 'ddim'; known: euler"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"strength": 0.0}, "strength must be above 0 and at most 1, got 0"),
+        ({"strength": 1.5}, "strength must be above 0 and at most 1, got 1.5"),
+        ({"prior_vector": {"joy": 1.0}}, r"expected emotions of this checkpoint, got \['joy'\]"),
+        ({"like": like(), "duration": 0.5}, "a varied clip keeps its own length"),
+        ({"like": like(0.9)}, "expected a clip of 0.2 to 0.80 s to vary, got 0.90 s"),
+        ({"like": like(0.1)}, "to vary, got 0.10 s"),
+        ({"like": np.zeros(RATE // 2, dtype=np.float32)}, "expected a clip with sound to vary"),
+        ({"like": np.full(RATE // 2, np.nan, dtype=np.float32)}, "expected a clip with sound to vary"),
     ],
 )
 def test_specs_that_cannot_be_answered(pipeline, changes, sentence):

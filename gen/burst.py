@@ -1,0 +1,56 @@
+"""A vocal burst, as asked for and as made: what goes into the pipeline and what comes out.
+
+Shape letters: M mel bin, T mel frame, L wave sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class BurstSpec:
+    """Everything that decides the sound of one clip.
+
+    vector: emotion -> weight in (0, 1]. seed: of this clip alone. voice: None draws one from the prior.
+    duration: seconds of the voice-active part; None draws length and duration from the prior. stretched: whether the
+    voice is brought to that duration where the model misses it.
+    prior_vector: emotions to draw length, level and voice by, if not `vector`, so that a sweep keeps them.
+    like: a real clip [L] to vary, whose length and level the result has, with no voice unless one is asked for;
+    strength: how far, see `sampling.sample`.
+    """
+
+    vector: dict[str, float]
+    seed: int
+    steps: int
+    guidance: float
+    scheduler: str
+    voice: int | None = None
+    duration: float | None = None
+    stretched: bool = True
+    prior_vector: dict[str, float] | None = None
+    like: np.ndarray | None = field(default=None, compare=False, repr=False)
+    strength: float = 1.0
+
+    @property
+    def sampling(self) -> tuple:
+        """What the clips of a batch share."""
+        return self.steps, self.guidance, self.scheduler, self.strength, self.like is None
+
+
+@dataclass(frozen=True)
+class Burst:
+    """wave [L] float32 at `audio.SAMPLE_RATE`; mel [M, T].
+
+    voice and duration (seconds) were asked, drawn, or are those of the varied clip, whose voice has no number (None).
+    seed: that it was made with. stretch: factor in time that the voice was given to last as asked; None: not asked.
+    """
+
+    wave: np.ndarray
+    mel: np.ndarray
+    voice: int | None
+    duration: float
+    seed: int
+    stretch: float | None = None
