@@ -39,6 +39,7 @@ COMMANDS = {
         "vocalburst.eval.emotion_statistics",
         "Gaussian statistics of a set by emotion, to judge by",
     ),
+    "leaderboard": ("vocalburst.eval.leaderboard", "entries ranked, or why they cannot be"),
 }
 
 # The one thing that this half of the package asks of the other: the evaluator that chooses for `generate --best-of`.
