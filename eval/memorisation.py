@@ -149,11 +149,14 @@ def copying_z(generated: np.ndarray, train: np.ndarray, test: np.ndarray) -> flo
     correction is left out (embeddings of different clips do not tie).
     """
     generated, train, test = check_three(generated, train, test)
-    of_generated = nearest_two(generated, train)[0][:, 0]
-    of_test = nearest_two(test, train)[0][:, 0]
-    n, m = len(generated), len(test)
-    ranks = rankdata(np.concatenate([of_generated, of_test]))
-    u = ranks[:n].sum() - n * (n + 1) / 2  # pairs in which the generated clip is the farther one
+    return rank_z(nearest_two(generated, train)[0][:, 0], nearest_two(test, train)[0][:, 0])
+
+
+def rank_z(one: np.ndarray, other: np.ndarray) -> float:
+    """Mann-Whitney Z of numbers [n] against [m]: below 0 when the first are the smaller ones."""
+    n, m = len(one), len(other)
+    ranks = rankdata(np.concatenate([one, other]))
+    u = ranks[:n].sum() - n * (n + 1) / 2  # pairs in which the first one is the larger
     return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
 
 
