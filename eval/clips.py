@@ -151,18 +151,19 @@ def open_clips(spec: str | Path, split: str | None = None) -> ClipSet:
     clips = listing.clips
     check_names(clips, path)
     digests = hash_files(listing)
+    sources = tuple(Source(clip.path, digests[clip.path], clip.start, clip.end) for clip in clips)
     return ClipSet(
         label=str(spec),
         names=tuple(clip.name for clip in clips),
         emotions=tuple(clip.emotion for clip in clips),
         speakers=tuple(clip.speaker for clip in clips),
-        sources=tuple(Source(clip.path, digests[clip.path], clip.start, clip.end) for clip in clips),
+        sources=sources,
         root=listing.root,
         split=split or (ALL_SPLITS if any(clip.split for clip in clips) else None),
         selected_by=listing.selected_by,
         checkpoint=listing.checkpoint,
         settings=dict(listing.settings),
-        notes=listing.notes,
+        notes=listing.notes + copies(str(spec), sources),
     )
 
 
@@ -204,6 +205,12 @@ def hash_files(listing: Listing) -> dict[str, str]:
                 f"{listing.root / path}: its sha256 is not the one listed; the file was altered"
             )
     return digests
+
+
+def copies(label: str, sources: Sequence[Source]) -> tuple[str, ...]:
+    """A note on clips of different files that sound the same, which no measure of variety should have to find."""
+    extra = len(set(sources)) - len({source.key for source in sources})
+    return (f"{label}: {extra} clips are copies of other clips of the set",) if extra else ()
 
 
 def overlap(one: ClipSet, other: ClipSet) -> list[tuple[str, str]]:

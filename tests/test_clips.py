@@ -257,6 +257,13 @@ def test_what_the_list_says_of_all_clips(tmp_path):
     )
 
 
+def test_copies_within_a_set_are_told(tmp_path):
+    write_tree(tmp_path)
+    for name in ("awe/9.wav", "fear/9.wav"):
+        (tmp_path / name).write_bytes((tmp_path / "awe" / "0.wav").read_bytes())
+    assert open_clips(tmp_path).notes == (f"{tmp_path}: 2 clips are copies of other clips of the set",)
+
+
 def test_overlap_names_the_pairs(tmp_path):
     entry = open_clips(write_entry(tmp_path / "entry"))
     real = open_clips(write_real(tmp_path / "real"), "dev")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import synthetic_burst
 from recogniser_fixtures import SMALL
 from test_clips import EMOTIONS, record, write_entry, write_real, write_tree
@@ -249,6 +250,27 @@ def counting(waves, counts):
             yield item
 
     return counted
+
+
+def test_a_network_has_one_thread_while_clips_are_heard(clips):
+    """Sums split over threads would come in another order with another number of processes."""
+    threads = []
+
+    class Watching(Bands):
+        def listen(self, waves):
+            threads.append(torch.get_num_threads())
+            return super().listen(waves)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        embed(clips, Watching(), cache=None)
+        assert torch.get_num_threads() == 2 and threads == [1] * 6
+        with pytest.raises(InputDataError):
+            embed(clips, answering(embeddings=lambda x: x * np.nan), cache=None)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_memory_holds_a_few_waves_whatever_n(monkeypatch):
