@@ -64,13 +64,12 @@ class Block(nn.Module):
 
 
 class Emo18(nn.Module):
-    """Frames -> embedding [B, H]; the linear layer `head` to E outputs is for the caller to apply."""
+    """Frames -> embedding [B, H]. The outputs of the official network are not part of it: no distance uses them."""
 
-    def __init__(self, n_outputs: int):
+    def __init__(self) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*[Block(*sizes) for sizes in BLOCKS])
         self.rnn = nn.LSTM(FRAME_DIM, DIM, num_layers=2, batch_first=True)
-        self.head = nn.Linear(DIM, n_outputs)
 
     def forward(self, clips: Sequence[torch.Tensor]) -> torch.Tensor:
         """embedding [B, H] of clips of frames [T, FRAME], each of its own length."""
@@ -91,7 +90,8 @@ class Emo18Recogniser(Recogniser):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.config = config
-        self.network = Emo18(len(config.emotions))
+        self.network = Emo18()
+        self.head = nn.Linear(DIM, len(config.emotions))
         # A forget gate that starts open: the last frame is to remember the first (Jozefowicz et al. 2015).
         for layer in range(self.network.rnn.num_layers):
             with torch.no_grad():
@@ -113,7 +113,7 @@ class Emo18Recogniser(Recogniser):
         Raises InputDataError when the wave is digital silence.
         """
         active = soxr.resample(active_part(wave).astype(np.float32), SAMPLE_RATE, RATE)
-        return torch.from_numpy(active).to(self.network.head.weight.device)
+        return torch.from_numpy(active).to(self.head.weight.device)
 
     def embed_features(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """embedding [B, H] of waves [B, L], of which the first `lengths` [B] samples of each clip count."""
@@ -121,4 +121,4 @@ class Emo18Recogniser(Recogniser):
 
     def classify(self, embedding: torch.Tensor) -> torch.Tensor:
         dropped = functional.dropout(embedding, self.config.dropout, self.training)
-        return self.network.head(dropped)
+        return self.head(dropped)
