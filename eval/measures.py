@@ -79,14 +79,14 @@ class FrechetComparison:
             found["fid_infinity"] = self.infinity
         return found
 
-    def measures_without(self, block: np.ndarray) -> dict[str, np.ndarray]:
-        """Measures [G] with each block of clips left out; `block` [n] counts from 0, some may hold no clip.
+    def measures_without(self, block: np.ndarray, n_blocks: int) -> dict[str, np.ndarray]:
+        """Measures [G] with each of `n_blocks` blocks of clips left out; `block` [n], some may hold no clip.
 
         A measure that cannot be computed without one of the blocks is left out. The extrapolation is that of
         `measures` plus what leaving the block out does to a line through all and half of the clips; the halves
         are the same for every block, so that the luck of drawing halves does not pass for the luck of the clips.
         """
-        n, n_blocks = len(self), int(block.max()) + 1
+        n = len(self)
         line = Halves(n, self.seed)
         whole = line(self.frechet.distance, np.arange(n)) if n >= MIN_INFINITY else None
         columns: dict[str, list[float]] = {}

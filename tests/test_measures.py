@@ -62,7 +62,7 @@ def test_leaving_a_block_out_equals_starting_again_without_it():
     x, y = points(50, 0, shift=0.3), points(50, 1)
     block = deal_blocks([f"s{i // 4}" for i in range(50)], 6)
     comparison = compare(x, y)
-    left_out = comparison.measures_without(block)
+    left_out = comparison.measures_without(block, 6)
     assert left_out.keys() == DISTANCES
     for index in range(6):
         fresh = compare(x[block != index], y)
@@ -86,8 +86,8 @@ def test_the_gaussian_alone_gives_the_same_frechet_distances():
     alone = FrechetComparison(x, gaussian_statistics(y, IDENTITY))
     whole = compare(x, y)
     assert alone.measures() == {name: whole.measures()[name] for name in ("fid", "fid_infinity")}
-    for name, values in alone.measures_without(block).items():
-        np.testing.assert_array_equal(values, whole.measures_without(block)[name])
+    for name, values in alone.measures_without(block, 20).items():
+        np.testing.assert_array_equal(values, whole.measures_without(block, 20)[name])
 
 
 def test_two_samples_of_one_law_are_at_no_distance():
@@ -142,7 +142,7 @@ def test_intervals_hold_what_other_samples_of_the_same_size_have():
     for seed in range(60):
         comparison = Comparison(points(60, seed, **law), reference, seed=seed)
         block = deal_blocks(np.arange(60), seed=seed)
-        values, left_out = comparison.measures(), comparison.measures_without(block)
+        values, left_out = comparison.measures(), comparison.measures_without(block, 20)
         for name, value in values.items():
             bounds = BOUNDS.get(name, (-np.inf, np.inf))
             low, high = jackknife_interval(value, left_out[name], np.bincount(block), 60, bounds=bounds)
@@ -160,7 +160,7 @@ def test_a_measure_without_enough_clips_is_left_out():
     assert few == DISTANCES - {"density", "coverage"}
     # Without one of two speakers 4 clips are left: too few for the extrapolation, enough for the others.
     block = deal_blocks(["a", "b"] * 4)
-    assert compare(points(8, 1), y).measures_without(block).keys() == DISTANCES - {"fid_infinity"}
+    assert compare(points(8, 1), y).measures_without(block, 2).keys() == DISTANCES - {"fid_infinity"}
 
 
 def test_bad_embeddings_are_refused():
