@@ -13,11 +13,10 @@ LISTED = 3  # emotions that are named before the rest is counted
 
 
 def reliability_notes(measured: MeasuredSet, samples: Samples, bench: Bench) -> tuple[str, ...]:
-    """Sentences about few clips, unequal n and whatever could not be computed."""
+    """Sentences about few clips and whatever could not be computed; n itself stands in the row."""
     sizes = {emotion: len(sample) for emotion, sample in samples.items()}
     notes = [
         *few_clips(sizes, bench.statistics(next(iter(samples))).dim),
-        *unequal(sizes, {emotion: bench.statistics(emotion).n for emotion in samples}),
         *not_computed(measured, bench),
     ]
     for protocol, terms in measured.protocols.items():
@@ -39,14 +38,6 @@ def few_clips(sizes: Mapping[str, int], dim: int) -> list[str]:
         f"{low} clips for {dim} dimensions leave the covariances singular: FID is biased upwards, "
         "trust KAD and FID∞ instead"
     ]
-
-
-def unequal(sizes: Mapping[str, int], references: Mapping[str, int]) -> list[str]:
-    other = [emotion for emotion in sizes if sizes[emotion] != references[emotion]]
-    if not other:
-        return []
-    pairs = [f"{emotion} ({sizes[emotion]} to {references[emotion]})" for emotion in other]
-    return [f"n differs between clips and reference, which moves FID, precision and recall: {listed(pairs)}"]
 
 
 def not_computed(measured: MeasuredSet, bench: Bench) -> list[str]:
