@@ -154,6 +154,22 @@ class EvaluatorScores(Record):
         return next(s for s in self.sets if s.name == "entry")
 
 
+class RatedByPeople(Record):
+    """HEEP of the entry from people's ratings instead of a recogniser's, over the n clips that were rated.
+
+    emotions: HEEP by row of each. heep, recognised: means over emotions, as in `SetScores.mean`.
+    """
+
+    sha256: str  # of the CSV
+    n: int
+    ratings: int  # lines of the CSV
+    emotions: dict[str, Measure]
+    heep: Measure
+    recognised: Measure
+    heep_column: Measure
+    heep_overall: Measure
+
+
 class Entry(Record):
     """The clips that were judged."""
 
@@ -186,6 +202,7 @@ class Scores(Record):
     entry: Entry
     reference: Reference
     evaluators: tuple[EvaluatorScores, ...]
+    ratings: RatedByPeople | None = None
 
     def save(self, path: str | Path) -> None:
         write_file(path, (self.model_dump_json(indent=1) + "\n").encode())

@@ -39,6 +39,7 @@ COMMANDS = {
         "vocalburst.eval.emotion_statistics",
         "Gaussian statistics of a set by emotion, to judge by",
     ),
+    "evaluate": ("vocalburst.eval.evaluate", "clips against real ones, beside controls"),
     "leaderboard": ("vocalburst.eval.leaderboard", "entries ranked, or why they cannot be"),
 }
 
