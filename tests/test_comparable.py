@@ -142,6 +142,22 @@ def test_an_emotion_that_the_yardstick_lacks_must_have_its_usual_n():
     )
 
 
+def test_an_emotion_must_have_the_n_of_the_same_emotion_of_the_yardstick():
+    def of(name: str, awe: int, fear: int) -> Candidate:
+        content = build_scores(name, emotions=("awe", "fear"), n=8, evaluators=(EMO18,)).model_dump(
+            mode="json"
+        )
+        rows = content["evaluators"][0]["sets"][0]["emotions"]
+        rows["awe"]["n"], rows["fear"]["n"] = awe, fear
+        return candidate(Scores.model_validate(content), name)
+
+    terms = terms_of(of("ours", 8, 9))
+    assert reasons_against(of("same", 8, 9), terms, whole=True) == ()
+    assert reasons_against(of("crossed", 9, 8), terms, whole=True) == (
+        "another n: awe 9 clips against 8, expected 8 against 8, fear 8 clips against 8, expected 9 against 8",
+    )
+
+
 def test_evaluators_must_be_the_same_unless_one_is_chosen():
     more = build_scores("theirs", emotions=EMOTIONS, n=8, evaluators=(EMO18, LOGMEL, "ssl-abcdefabcdef"))
     assert reasons(candidate(more)) == ("heard by ssl-abcdefabcdef as well, which the yardstick was not",)
