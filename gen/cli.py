@@ -30,7 +30,6 @@ COMMANDS = {
     "compare-mels": ("vocalburst.gen.compare_mels", "picture of generated over real mels"),
     "benchmark": ("vocalburst.gen.benchmark", "seconds per clip and where they go"),
     "control": ("vocalburst.eval.control", "curves of what was asked for against what came"),
-    "evaluate": ("vocalburst.eval.evaluate", "how real and how well recognised clips are, beside controls"),
     "recognise": (
         "vocalburst.eval.recognise",
         "how often clips are recognised as the emotion they were made for",
