@@ -228,7 +228,9 @@ def draw_notes(entry: ClipSet, emotions: Sequence[str], n: int) -> list[str]:
 
 
 def protocols_for(reference: ClipSet) -> tuple[str, ...]:
-    """Protocols of which the reference has at least half of the emotions, the one it covers best first."""
+    """Protocols of which the reference has at least half of the emotions, the one it covers best first; where it has
+    half of none, the one it covers best."""
     known = tuple(np.unique(reference.emotions))
     shares = {p: len(protocol_emotions(p, known)) / len(names) for p, names in LABEL_SETS.items()}
-    return tuple(sorted((p for p in shares if shares[p] >= HALF), key=lambda p: -shares[p]))
+    order = sorted((p for p in shares if shares[p] > 0), key=lambda p: -shares[p])
+    return tuple(p for p in order if shares[p] >= HALF) or tuple(order[:1])
