@@ -81,6 +81,7 @@ def test_all_files_tell_the_same(runs, monkeypatch, capsys):
             value = heard.mean[name].value
             assert row[name] == ("" if value is None else repr(value))
             assert entry["mean"][name]["value"] == value
+        assert [int(row["place_best"]), int(row["place_worst"])] == entry["place"]
         assert row["clips_sha256"] == scores.entry.clips_sha256
         assert row["suspected_of_copying"] == str(entry["name"] == "theirs")
         assert (row["n"], row["emotions"]) == (str(heard.n), str(len(heard.emotions)))
