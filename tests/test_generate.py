@@ -1,5 +1,6 @@
 """The commands `generate` and `benchmark`, end to end on a tiny random checkpoint."""
 
+import hashlib
 import json
 import os
 import signal
@@ -7,16 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import build_tiny_checkpoint, run_command
+from conftest import build_tiny_checkpoint, run_command, synthetic_burst
 
 from vocalburst.gen import generate, options
-from vocalburst.gen.data.audio import FORMATS, SAMPLE_RATE, peak_db, read_wave
+from vocalburst.gen.data.audio import FORMATS, SAMPLE_RATE, encode_wave, peak_db, read_wave
 from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.generated import read_generated
+from vocalburst.gen.selection import candidate_seeds
 
 FAST = ("--steps", "2", "--workers", "1", "--device", "cpu")
 
@@ -189,6 +192,120 @@ def test_a_manifest_that_does_not_keep_its_word_is_noticed(command):
     assert "differ from the sha256" in err and err.count("\n") == 1
 
 
+def test_a_sweep_from_one_emotion_to_another(command):
+    code, out, err = command(
+        "--from", "awe", "--to", "awkwardness", "--positions", 3, "--n", 2, "--json", "--save-mel", *FAST
+    )
+    assert code == 0 and err == "note: awkwardness -> embarrassment\n" and json.loads(out)["n"] == 6
+    rows = list(read_generated("out/awe+awkwardness/manifest.jsonl"))
+    assert [row.file_name for row in rows[:2]] == [f"awe+awkwardness_0_00000_p0{i}.wav" for i in range(2)]
+    assert [row.emotion_vector for row in rows[:3]] == [
+        {"awe": 1.0}, {"awe": 0.5, "embarrassment": 0.5}, {"embarrassment": 1.0},
+    ]  # fmt: skip
+    assert [row.sweep_position for row in rows] == [0.0, 0.5, 1.0] * 2
+    for start in (0, 3):
+        one = rows[start : start + 3]
+        assert len({(row.seed, row.voice, row.seconds) for row in one}) == 1
+        assert len({row.mel_sha256 for row in one}) == 3
+    assert rows[0].seed != rows[3].seed
+    code, out, _ = command(
+        "--from-manifest", "out/awe+awkwardness/manifest.jsonl", "--out", "again", "--json", "--save-mel"
+    )
+    assert code == 0 and json.loads(out)["differing"] == 0
+    assert contents(Path("again")).items() ^ contents(Path("out/awe+awkwardness")).items() and (
+        Path("again/manifest.jsonl").read_bytes() == Path("out/awe+awkwardness/manifest.jsonl").read_bytes()
+    )
+
+
+def test_a_sweep_of_intensities_holds_the_clips_of_single_runs(command):
+    command("--emotion", "awe", "--intensity", "0.2:1", "--positions", 3, "--n", 2, "--out", "sweep", *FAST)
+    rows = list(read_generated("sweep/manifest.jsonl"))
+    assert [row.intensity for row in rows] == pytest.approx([0.2, 0.6, 1.0] * 2)
+    command("--emotion", "awe", "--intensity", "0.2", "--n", 2, "--out", "low", *FAST)
+    command("--emotion", "awe", "--n", 2, "--out", "full", *FAST)
+    swept = sounds(Path("sweep"))
+    for index in range(2):
+        assert swept[f"awe_0_0000{index}_p00.wav"] == sounds(Path("low"))[f"awe_0_0000{index}.wav"]
+        assert swept[f"awe_0_0000{index}_p02.wav"] == sounds(Path("full"))[f"awe_0_0000{index}.wav"]
+
+
+def test_variations_of_a_real_clip(command, tmp_path):
+    clip = tmp_path / "clip.flac"
+    clip.write_bytes(encode_wave(0.3 * synthetic_burst(1, 0.6), "flac"))
+    asked = ("--emotion", "awe", "--like", clip.name, "--strength", 0.4, "--n", 2)
+    code, _, err = command(*asked, "--out", "first", "--steps", 5)
+    assert code == 0 and err == ""
+    rows = list(read_generated("first/manifest.jsonl"))
+    assert [row.file_name for row in rows] == [f"awe_0_0000{i}_clip.wav" for i in range(2)]
+    for row in rows:
+        assert (row.like, row.strength, row.voice, row.duration_asked) == ("clip.flac", 0.4, None, None)
+        assert row.like_sha256 == hashlib.sha256(clip.read_bytes()).hexdigest()
+        assert row.seconds == pytest.approx(0.6, abs=0.011)
+    command(*asked, "--out", "batch", "--steps", 5, "--batch-size", 2, "--workers", 1)
+    assert contents(Path("batch")) == contents(Path("first"))
+    code, out, _ = command("--from-manifest", "first/manifest.jsonl", "--out", "again", "--json")
+    assert code == 0 and json.loads(out)["differing"] == 0
+    clip.rename(tmp_path / "moved.flac")
+    code, _, err = command("--from-manifest", "first/manifest.jsonl", "--out", "third")
+    assert code == 3 and err == (
+        "error: first/manifest.jsonl: awe_0_00000_clip.wav varies clip.flac, which is not there; name it with --like\n"
+    )
+    code, out, _ = command(
+        "--from-manifest", "first/manifest.jsonl", "--like", "moved.flac", "--out", "third", "--json"
+    )
+    assert code == 0 and json.loads(out)["differing"] == 0
+    clip.write_bytes(encode_wave(synthetic_burst(2)))
+    code, _, err = command("--from-manifest", "first/manifest.jsonl", "--out", "fourth")
+    assert code == 3 and "clip.flac: is not the clip that awe_0_00000_clip.wav of" in err
+    assert not Path("fourth").exists()
+
+
+class FakeEvaluator:
+    """Prefers loud clips of whatever is asked first among its emotions."""
+
+    id, emotions = "loud-000000000000", EMOGATOR_30
+
+    def listen(self, waves):
+        loud = np.array([float(np.square(wave).mean()) for wave in waves])
+        probabilities = np.tile((1 - loud)[:, None] / 29, (1, 30))
+        probabilities[:, EMOGATOR_30.index("awe")] = loud
+        return SimpleNamespace(probabilities=probabilities)
+
+
+@pytest.fixture
+def fake_selector(monkeypatch):
+    asked = []
+    monkeypatch.setattr(generate, "load_selector", lambda spec: asked.append(spec) or FakeEvaluator())
+    return asked
+
+
+def test_best_of_keeps_the_clearest_candidate_and_says_so(command, fake_selector):
+    code, _, err = command("--emotion", "awe", "--best-of", 3, "--n", 2, "--out", "best", *FAST)
+    assert code == 0 and err == "" and fake_selector == [options.SELECTOR]
+    rows = list(read_generated("best/manifest.jsonl"))
+    assert {(row.best_of, row.selected_by) for row in rows} == {(3, (FakeEvaluator.id,))}
+    command("--emotion", "awe", "--n", 2, "--out", "plain", *FAST)
+    for row, plain in zip(rows, read_generated("plain/manifest.jsonl"), strict=True):
+        assert row.seed in candidate_seeds(plain.seed, 3)
+        with soundfile.SoundFile(Path("best") / row.file_name) as file:
+            assert f"seed={row.seed};" in file.comment
+            assert file.comment.endswith(f"; best_of=3; selected_by={FakeEvaluator.id}")
+    code, out, _ = command("--from-manifest", "best/manifest.jsonl", "--out", "again", "--json")
+    assert (
+        code == 0 and json.loads(out)["differing"] == 0 and len(fake_selector) == 1
+    )  # nothing is chosen again
+    assert Path("again/manifest.jsonl").read_bytes() == Path("best/manifest.jsonl").read_bytes()
+    command("--emotion", "awe", "--best-of", 3, "--n", 1, "--out", "one", "--batch-size", 2, *FAST)
+    assert sounds(Path("one")).items() < sounds(Path("best")).items()
+
+
+def test_best_of_says_which_emotion_its_evaluator_does_not_know(command, fake_selector, monkeypatch):
+    monkeypatch.setattr(FakeEvaluator, "emotions", EMOGATOR_30[1:])
+    code, _, err = command("--emotion", "adoration", "--best-of", 2, *FAST)
+    assert code == 3 and err.count("\n") == 1
+    assert "the evaluator loud-000000000000 cannot choose among clips of adoration" in err
+
+
 def test_raw_and_trim(command):
     command("--emotion", "awe", "--out", "plain", "--format", "wav-float", *FAST)
     command("--emotion", "awe", "--out", "raw", "--format", "wav-float", "--raw", *FAST)
@@ -236,6 +353,27 @@ def test_another_run_in_the_folder(command):
         ("--emotion awe --scheduler ddim", 2, "--scheduler ddim: unknown; known: euler, heun, dpm++"),
         ("--emotion awe --format mp3", 2, "--format: invalid choice: 'mp3'"),
         ("--emotion awe --raw --trim", 2, "cannot be combined with --trim"),
+        ("--emotion awe --intensity 0.5:0.5", 2, "--intensity: expected two different ends, got '0.5:0.5'"),
+        ("--emotion awe --intensity 0:1", 2, "--intensity: must be above 0 and at most 1, got 0"),
+        ("--emotion awe --intensity 0.1:0.2:3", 2, "--intensity: expected a number, got '0.2:3'"),
+        ("--emotion awe --positions 3", 2, "--positions belongs to a sweep"),
+        ("--emotion awe --to fear", 2, "--to is the end of a sweep, which needs --from too"),
+        ("--from awe", 2, "--from is the start of a sweep, which needs --to too"),
+        ("--from awe --to fear --positions 1", 2, "--positions: must be at least 2, got 1"),
+        ("--from awe --to fear --intensity 0.2:1", 2, "a sweep is over emotions (--from) or over --intensity"),
+        ("--from awe --to awe", 2, "--from awe and --to awe are the same to this checkpoint"),
+        ("--from awe --to horror", 3, "'horror' is not one this model was trained on"),
+        ("--from awe --to fear --emotion awe", 2, "not allowed with argument"),
+        ("--from awe --to fear --best-of 2", 2, "--best-of would break a sweep"),
+        ("--emotion awe --best-of 1", 2, "--best-of: must be at least 2, got 1"),
+        ("--emotion awe --selector logmel", 2, "--selector belongs to a choice, which needs --best-of"),
+        ("--emotion awe --strength 0.5", 2, "--strength belongs to a variation, which needs --like"),
+        ("--emotion awe --like file --strength 0", 2, "--strength: must be above 0 and at most 1, got 0"),
+        ("--emotion awe --like file --duration 1", 2, "--like keeps the length of its clip"),
+        ("--emotion awe --like file", 3, "file: cannot be read as audio"),
+        ("--emotion awe --like none.wav", 3, "none.wav: cannot be read as audio (No such file or directory)"),
+        ("--like file", 2, "one of the arguments --emotion"),
+        ("--from-manifest m.jsonl --out x --best-of 2", 2, "--best-of cannot be combined with --from-manifest"),
         ("--emotion awe --all-emotions", 2, "not allowed with argument --emotion"),
         ("--n 3", 2, "one of the arguments --emotion --all-emotions --from --from-manifest is required"),
         ("--from-manifest m.jsonl --out x --steps 3", 2, "--steps cannot be combined with --from-manifest"),

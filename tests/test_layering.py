@@ -79,6 +79,20 @@ def test_gen_never_imports_eval():
         assert not {name for name in ours(path) if inside(name, "vocalburst.eval")}, label(path)
 
 
+def named(path: Path) -> set[str]:
+    """What a file names in its strings, docstrings aside, as the table of commands does."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in prose)
+    return {node.value for node in strings if isinstance(node.value, str) and "vocalburst.eval" in node.value}
+
+
+def test_only_the_command_line_names_eval_and_only_to_import_it_when_called():
+    for path in files("gen"):
+        assert not named(path) or label(path) == "gen/cli.py", label(path)
+    assert "vocalburst.eval.evaluators" in named(ROOT / "gen" / "cli.py")
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=label)
 def test_nobody_imports_the_folders_by_their_own_name(path):
     """`import gen` works from the repository root and would make a second copy of every module."""
