@@ -34,6 +34,10 @@ COMMANDS = {
         "vocalburst.eval.recognise",
         "how often clips are recognised as the emotion they were made for",
     ),
+    "score-predictions": (
+        "vocalburst.eval.tasks.score_predictions",
+        "predictions of any system, on a task of the source papers",
+    ),
     "embed": ("vocalburst.eval.embed", "what evaluators hear in every clip of a set"),
     "statistics": (
         "vocalburst.eval.emotion_statistics",
@@ -83,7 +87,7 @@ def run(command: Callable[[], object]) -> int:
 
 def usage() -> str:
     lines = ["usage: vocalburst COMMAND [OPTIONS]     (vocalburst COMMAND --help tells more)", ""]
-    return "\n".join(lines + [f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items()])
+    return "\n".join(lines + [f"  {name:<17} {text}" for name, (_, text) in COMMANDS.items()])
 
 
 def main() -> None:
