@@ -14,7 +14,7 @@ from vocalburst.eval.tasks import metrics, published
 from vocalburst.eval.tasks.registry import BURST_TYPES, CULTURE_COLUMNS, EMOTIONS, SHARES, TASKS
 from vocalburst.eval.tasks.score_predictions import main
 from vocalburst.eval.tasks.scoring import METRICS, score, uninformed
-from vocalburst.gen.data.emotions import EMOGATOR_30, EXVO_10
+from vocalburst.gen.data.emotions import EMOGATOR_30, EXVO_10, SONATA_25
 
 FACES = {"ANG": "Angry", "DIS": "Disgust", "FEA": "Fear", "HAP": "Happy", "NEU": "Neutral", "SAD": "Sad"}
 
@@ -268,6 +268,27 @@ def test_acted_speech_has_accuracy_and_macro_f1(run, tmp_path):
     assert found["F1 of Happy"]["value"] == pytest.approx(2 / 3) and "F1 of Surprise" not in found
     assert (report["split"], report["speakers"]) == ("all", 2)
     assert report["uninformed"]["accuracy"] == pytest.approx(1 / 6)
+    assert report["notes"] == ["the split all is not a published one of crema-d; none is published"]
+
+
+def test_a_split_of_ones_own_is_said_to_be_one(run, tmp_path):
+    labels = made.named_clips(tmp_path / "clips.csv", SONATA_25, per_class=16, speakers=4)
+    rows = [
+        {"filename": r["filename"], "Label": r["Emotion"]}
+        for r in made.read_rows(labels)
+        if r["split"] == "dev"
+    ]
+    predictions = made.write_rows(tmp_path / "p.csv", rows)
+    report, _ = scored(run, predictions, "--task", "sonata-25", "--labels", labels, "--split", "Val")
+    assert report["notes"] == [
+        "the split dev is not a published one of sonata-25; published: table-3:train, table-3:dev, table-3:test, "
+        "table-4:train, table-4:dev, table-4:test"
+    ]
+    code, _, err = run(predictions, "--task", "sonata-25", "--labels", labels, "--split", "table-3:Val")
+    assert (
+        code == 3
+        and "table-3 dev is 125 clips of 4 speakers in arXiv 2403.14048 (Table 3), got 300 of 3" in err
+    )
 
 
 def test_what_predictions_must_not_be(run, high):

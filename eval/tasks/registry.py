@@ -17,6 +17,7 @@ from vocalburst.eval.tasks.columns import (
     values,
 )
 from vocalburst.gen.data.emotions import EMOGATOR_30, EXVO_10, SONATA_25
+from vocalburst.gen.data.manifest import SPLITS
 
 EMOTIONS = tuple(name.title() for name in EXVO_10)  # the order of the submissions
 CULTURES = ("China", "United States", "South Africa", "Venezuela")
@@ -70,7 +71,7 @@ class Task:
     parts: tuple[Part, ...]
     headline: str
     layout: str
-    splits: tuple[str, ...] = ("train", "dev", "test")
+    splits: tuple[str, ...] = SPLITS
     published: tuple[published.PublishedScore, ...] = ()
     identify: Callable[[str], str] = bare_id
     partial: bool = False
@@ -158,6 +159,7 @@ for _task in (
     Task(
         "sonata-25", "MODULATE-SONATA: naming one of 25 emotions", DATA,
         (emotion_class("Emotion", SONATA_25),), NAMED, "UAR", "clips",
+        tuple(f"{name}:{split}" for name in SONATA_PARTITIONS for split in SPLITS),
         published=published.SONATA, partitions=SONATA_PARTITIONS,
     ),
     Task(

@@ -36,11 +36,19 @@ def score_predictions(arguments: argparse.Namespace) -> None:
     )
     predicted, notes = read_predictions(task, arguments.predictions, labels, arguments.prediction_id)
     scores = score(task, labels.values, predicted, labels.speakers, mode=arguments.ccc, seed=arguments.seed)
-    notes = (*labels.notes, *notes, *undefined(scores))
+    notes = (*own_split(task, labels), *labels.notes, *notes, *undefined(scores))
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     report = describe(task, labels, arguments, scores, notes)
     print(json.dumps(report, indent=2) if arguments.json else as_markdown(task, report, scores))
+
+
+def own_split(task: Task, labels: Labels) -> list[str]:
+    """That a split is none that a source names, so that nothing published was measured on it."""
+    if labels.split in task.splits:
+        return []
+    known = f"published: {', '.join(task.splits)}" if task.splits else "none is published"
+    return [f"the split {labels.split} is not a published one of {task.name}; {known}"]
 
 
 def undefined(scores: list[Score]) -> list[str]:
