@@ -25,11 +25,12 @@ from vocalburst.eval.standings import (
 )
 from vocalburst.gen.cli import run
 from vocalburst.gen.data.audio import write_file
-from vocalburst.gen.data.emotions import normalise_name
+from vocalburst.gen.data.emotions import LABEL_SETS, normalise_name
 from vocalburst.gen.data.errors import InputDataError
 
 if TYPE_CHECKING:
     from vocalburst.eval.clip_media import ClipMedia
+    from vocalburst.eval.clips import ClipSet
 
 MEDIA_EMOTIONS = 6  # of every entry with clips, unless --emotions names others
 
@@ -107,19 +108,36 @@ def entry_media(
     ranked = {row.name: row for row in boards[0].rows}
     if unknown := [name for name, _ in folders if name not in ranked]:
         raise InputDataError(f"--media {unknown[0]}: no such entry, expected one of {', '.join(ranked)}")
-    opened = {name: open_clips(folder) for name, folder in folders}
-    for name, clips in opened.items():
-        expected = ranked[name].candidate.scores.entry.clips_sha256
-        if clips.content_sha256 != expected:
-            raise InputDataError(
-                f"{clips.label}: not the clips that {name} was scored on (clips {clips.content_sha256[:12]}, "
-                f"expected {expected[:12]})"
-            )
+    opened = {
+        name: as_scored(name, open_clips(folder), ranked[name].candidate.scores.entry.clips_sha256)
+        for name, folder in folders
+    }
     chosen = [normalise_name(emotion) for emotion in emotions or ()]
     if not chosen:
         common = [e for e in boards[0].emotions if all(e in clips.emotions for clips in opened.values())]
         chosen = common[:: max(1, -(-len(common) // MEDIA_EMOTIONS))]  # spread over the list
     return {name: collect_media(clips, seed, emotions=chosen) for name, clips in opened.items()}
+
+
+def as_scored(name: str, clips: ClipSet, expected: str) -> ClipSet:
+    """The clips under the emotions they were scored by: their own, or those of a protocol that was asked for.
+
+    Raises InputDataError when their hash is not the expected one under any.
+    """
+    from vocalburst.eval.contest import relabelled
+    from vocalburst.eval.protocols import protocol_names
+
+    if clips.content_sha256 == expected:
+        return clips
+    for protocol in LABEL_SETS:
+        if protocol_names(protocol, clips.emotions):
+            answering, _ = relabelled(clips, protocol)
+            if answering.content_sha256 == expected:
+                return answering
+    raise InputDataError(
+        f"{clips.label}: not the clips that {name} was scored on (clips {clips.content_sha256[:12]}, "
+        f"expected {expected[:12]})"
+    )
 
 
 def leaderboard(arguments: argparse.Namespace) -> None:

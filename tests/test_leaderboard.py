@@ -15,6 +15,7 @@ from scores_fixtures import EMO18, LOGMEL, build_scores
 
 from vocalburst.eval import published
 from vocalburst.eval.clips import open_clips
+from vocalburst.eval.contest import relabelled
 from vocalburst.eval.leaderboard import main
 from vocalburst.eval.scores import CONTROLS, MEASURES, Scores
 
@@ -293,6 +294,20 @@ def test_clips_that_were_scored_are_shown_and_no_others(runs, monkeypatch, capsy
         f"error: wrong clips: not the clips that ours was scored on (clips {found}, expected {expected})\n"
     )
     assert not Path("b.html").exists()
+
+
+def test_clips_are_shown_under_the_emotions_of_the_protocol_they_were_scored_by(runs, monkeypatch):
+    for emotion in ("elation", "awe", "guilt"):
+        Path("clips", emotion).mkdir(parents=True)
+        soundfile.write(Path("clips", emotion, "0.wav"), synthetic_burst(len(emotion)), RATE)
+    answering, _ = relabelled(open_clips("clips"), "exvo-10")
+    content = build_scores("ours", emotions=("awe", "excitement"), n=8).model_dump(mode="json")
+    content["entry"]["clips_sha256"] = answering.content_sha256
+    Path("runs/exvo.json").write_text(json.dumps(content))
+    arguments = ("--protocol", "exvo-10", "--out", "b.html", "--media", "ours=clips")
+    assert leaderboard(monkeypatch, "runs/exvo.json", *arguments) == 0
+    players = read_page(Path("b.html").read_text()).named("audio")
+    assert sorted(p.attributes["aria-label"].split(",")[0] for p in players) == ["awe", "excitement"]
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import json
 import pytest
 from conftest import synthetic_burst
 from page_fixtures import Browser, Page, check_numbers, chromium, read_page
-from scores_fixtures import EMO18, LOGMEL, build_scores
+from scores_fixtures import EMO18, LOGMEL, around, build_scores
 
 from vocalburst.eval.clip_media import ClipMedia, mel_picture, player_sound
 from vocalburst.eval.page import embedded_json
 from vocalburst.eval.printing import show_measure
 from vocalburst.eval.report import Remark, markdown_table, merged, remarks, render_report
-from vocalburst.eval.scores import CONTROLS, MEASURES, Scores
+from vocalburst.eval.scores import CONTROLS, MEASURES, RatedByPeople, Scores
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.mel import LogMel
 
@@ -230,6 +230,21 @@ def test_a_page_without_controls_clips_memorisation_or_a_number(tmp_path):
     assert not page.named("audio")
     cells = next(line for line in markdown_table(found).splitlines() if line.startswith("| entry")).split("|")
     assert cells[4].strip() == cells[5].strip() == "–"
+
+
+def test_ratings_of_people_stand_in_a_section_of_their_own(scores):
+    assert "Heard by people" not in render_report(scores)
+    ratings = RatedByPeople(
+        sha256="ab" * 32, n=12, ratings=60, emotions={"awe": around(0.4, 0.2), "fear": around(0.2, 0.2)},
+        heep=around(0.3, 0.1), recognised=around(0.5, 0.1), heep_column=around(0.31, 0.1),
+        heep_overall=around(0.32, 0.1),
+    )  # fmt: skip
+    page = read_page(render_report(scores.model_copy(update={"ratings": ratings})))
+    names = {"emotions.awe", "emotions.fear", "heep", "recognised", "heep_column", "heep_overall"}
+    assert {f"ratings.{name}" for name in names} <= check_numbers(page)
+    assert "60 ratings of 12 clips of the entry, CSV abababababab." in " ".join(
+        page.named("main")[0].text.split()
+    )
 
 
 def test_a_report_is_the_same_each_time(scores, html):
