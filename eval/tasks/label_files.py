@@ -51,7 +51,7 @@ class LabelOptions:
     columns: dict[str, str] = field(default_factory=dict)
 
 
-def named_column(path: Path, header: Iterable[str], names: Iterable[str]) -> str | None:
+def named_column(header: Iterable[str], names: Iterable[str]) -> str | None:
     """The first of `names` that the header has, as the header spells it."""
     written = {plain(name): name for name in header}
     return next((written[plain(name)] for name in names if plain(name) in written), None)
@@ -60,7 +60,7 @@ def named_column(path: Path, header: Iterable[str], names: Iterable[str]) -> str
 def id_column(path: Path, header: Iterable[str], asked: str | None) -> str:
     """The column of ids. Raises InputDataError where there is none."""
     header = list(header)
-    found = named_column(path, header, (asked,) if asked else ID_COLUMNS)
+    found = named_column(header, (asked,) if asked else ID_COLUMNS)
     if found is None:
         expected = asked or " or ".join(ID_COLUMNS)
         raise InputDataError(f"{path}: lacks a column {expected}; it has {', '.join(header)}")
@@ -109,10 +109,10 @@ def read_label_table(task: Task, path: Path, options: LabelOptions, *, split: bo
                else c for c in task.columns]  # fmt: skip
     written = find_columns(path, rows[0], columns)
     found = {own.name: written[other.name] for own, other in zip(task.columns, columns, strict=True)}
-    splits = named_column(path, rows[0], (options.partition, "Split") if options.partition else ("Split",))
+    splits = named_column(rows[0], (options.partition, "Split") if options.partition else ("Split",))
     if splits is None and split:
         raise InputDataError(f"{path}: lacks the columns Split; it has {', '.join(rows[0])}")
-    speakers = named_column(path, rows[0], SPEAKER_COLUMNS)
+    speakers = named_column(rows[0], SPEAKER_COLUMNS)
     left_out = [reason_to_leave_out(task, row, found) for row in rows]
     kept = [row for row, reason in zip(rows, left_out, strict=True) if reason is None]
     values, raw, _ = read_matrix(path, kept, task, found, ids)
@@ -223,7 +223,7 @@ def read_acted(task: Task, path: Path, options: LabelOptions) -> list[LabelRow]:
         names = [line.strip() for line in text_of(path).splitlines() if line.strip()]
     else:
         rows = read_table(path)
-        ids, split = id_column(path, rows[0], options.id_column), named_column(path, rows[0], ("Split",))
+        ids, split = id_column(path, rows[0], options.id_column), named_column(rows[0], ("Split",))
         names = [row[ids] for row in rows]
         splits = (
             {row[ids]: split_name(row[split], f"{path}, {ids} {row[ids]}") for row in rows} if split else {}

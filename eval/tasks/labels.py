@@ -26,6 +26,7 @@ from vocalburst.gen.data.errors import InputDataError
 
 EVERYTHING = "all"
 DEFAULT_SPLIT = "dev"
+ELSEWHERE = "it is in the split "  # begins the reason of a clip of another split
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +103,6 @@ def load_labels(
         left_out={row.id: row.left_out for row in rows if row.left_out},
         notes=tuple(notes),
     )
-
-
-ELSEWHERE = "it is in the split "
 
 
 def parse_split(task: Task, written: str | None) -> tuple[str | None, str | None]:
@@ -199,7 +197,7 @@ def read_ids(task: Task, path: Path) -> list[str]:
 def with_speakers(task: Task, rows: list[LabelRow], path: Path) -> list[LabelRow]:
     """Rows with the speakers of another file, such as ExVo's `data_info.csv` for the clips of A-VB."""
     table = read_table(path)
-    ids, column = id_column(path, table[0], None), named_column(path, table[0], SPEAKER_COLUMNS)
+    ids, column = id_column(path, table[0], None), named_column(table[0], SPEAKER_COLUMNS)
     if column is None:
         raise InputDataError(
             f"{path}: lacks a column {' or '.join(SPEAKER_COLUMNS)}; it has {', '.join(table[0])}"
