@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every number of docs/control.md, from nothing: makes about 1000 clips, then measures and prints the tables.
+# Every number of docs/control.md, from nothing: makes about 600 clips, then measures and prints the tables.
 #
 #   sh docs/control.sh OUT [options of generate, such as --checkpoint FOLDER or --workers 1] > tables.md
 #
@@ -22,18 +22,18 @@ tell() { # HEADING ARGUMENT...: a table of vocalburst control
     vocalburst control "$@"
 }
 
-make intensity --all-emotions --intensity 0.2:1 --positions 5 --n 2 "$@"
+make intensity --all-emotions --intensity 0.2:1 --positions 5 --n 1 "$@"
 for mix in amusement,triumph adoration,awe anger,disgust neutral,serenity; do
     make "mix/$mix" --emotion "$mix" --n 12 "$@"
 done
-for voice in 0 25 50 75 100 125 150 175; do
+for voice in 0 35 70 105 140 175; do
     make "voice/$voice" --all-emotions --voice "$voice" --n 1 "$@"
 done
-for seconds in 0.3 0.5 0.8 1.2 1.6; do
+for seconds in 0.3 0.5 1 1.5; do
     make "duration/$seconds" --all-emotions --duration "$seconds" --n 1 "$@"
 done
-make sweep/amusement-awe --from amusement --to awe --positions 7 --n 12 "$@"
-make sweep/neutral-triumph --from neutral --to triumph --positions 7 --n 12 "$@"
+make sweep/amusement-awe --from amusement --to awe --positions 5 --n 6 "$@"
+make sweep/neutral-triumph --from neutral --to triumph --positions 5 --n 6 "$@"
 
 # The clips that are varied: the first take of `neutral` by each of twelve dev speakers.
 python - "$emogator" "$out/real" <<'PYTHON'

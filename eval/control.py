@@ -59,6 +59,7 @@ def measure(arguments: argparse.Namespace, progress: Progress) -> Curve:
 
 def fair_evaluator(spec: str, clips: Sequence[AskedClip]) -> Evaluator:
     """The evaluator, unless it chose some of the clips itself or gives no probabilities."""
+    from vocalburst.eval.comparable import is_chosen_by
     from vocalburst.eval.evaluators import load_evaluator
     from vocalburst.gen.data.errors import InputDataError
 
@@ -68,7 +69,7 @@ def fair_evaluator(spec: str, clips: Sequence[AskedClip]) -> Evaluator:
             f"the evaluator {evaluator.id} gives no probabilities, which control is measured by"
         )
     for clip in clips:
-        if evaluator.id in clip.row.selected_by:
+        if is_chosen_by(clip.row.selected_by, evaluator.id):
             raise InputDataError(
                 f"{clip.path}: was chosen by {evaluator.id}, which therefore cannot judge it"
             )

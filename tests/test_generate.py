@@ -299,6 +299,18 @@ def test_best_of_keeps_the_clearest_candidate_and_says_so(command, fake_selector
     assert sounds(Path("one")).items() < sounds(Path("best")).items()
 
 
+def test_best_of_by_the_evaluator_that_ships(command):
+    """The one place where both halves meet: what `load_evaluator` gives is what the choice needs."""
+    from vocalburst.eval.clips import open_clips
+    from vocalburst.eval.evaluators import load_evaluator
+
+    code, _, err = command("--emotion", "awe", "--best-of", 2, "--n", 1, "--out", "best", *FAST)
+    assert code == 0 and err == ""
+    assert open_clips("best").selected_by == (load_evaluator(options.SELECTOR).id,)
+    code, _, err = command("--emotion", "awe", "--best-of", 2, "--selector", "nobody", *FAST)
+    assert code == 4 and err.startswith("error: nobody: is no evaluator") and err.count("\n") == 1
+
+
 def test_best_of_says_which_emotion_its_evaluator_does_not_know(command, fake_selector, monkeypatch):
     monkeypatch.setattr(FakeEvaluator, "emotions", EMOGATOR_30[1:])
     code, _, err = command("--emotion", "adoration", "--best-of", 2, *FAST)
