@@ -24,7 +24,7 @@ from vocalburst.eval.heep_bootstrap import HeepScores, score_ratings
 from vocalburst.eval.lineup import Lineup, line_up
 from vocalburst.eval.measured_set import rated_clips
 from vocalburst.eval.measures import Reference
-from vocalburst.eval.memorisation_scores import enough_to_split, judge_memorisation
+from vocalburst.eval.memorisation_scores import enough_to_split, judge_memorisation, reference_note
 from vocalburst.eval.protocols import protocol_ratings
 from vocalburst.eval.rated_entry import people_note, rate_entry
 from vocalburst.eval.samples import Bench, Samples, by_speaker, samples_of
@@ -198,7 +198,15 @@ def memorise(
         groups=groups,
         seed=seed,
     )
-    notes = []
+    peeking = reference_note(
+        entry.embeddings,
+        real.embeddings,
+        train.embeddings,
+        names=entry.clips.names,
+        real_names=real.clips.names,
+        seed=seed,
+    )
+    notes = [] if peeking is None else [peeking]
     if len(train) > memorisation_scores.FLD_TRAIN:
         notes.append(
             f"the copy audit and C_T look at all {len(train)} train clips, FLD at draws of "

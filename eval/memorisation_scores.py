@@ -83,6 +83,30 @@ def judge_memorisation(
     )
 
 
+def reference_note(
+    clips: np.ndarray,
+    real: np.ndarray,
+    train: np.ndarray,
+    *,
+    names: Sequence[str],
+    real_names: Sequence[str],
+    seed: int = 0,
+) -> str | None:
+    """A sentence when clips [n, D] look made from the reference clips [m, D], which would void every distance.
+
+    The audit of `memorisation` with other parts: train clips [t, D], which cannot be copies of the reference, say how
+    near a clip comes to one by chance.
+    """
+    audit = copy_audit(clips, real, draw(train, len(clips), np.random.default_rng(seed)), names, real_names)
+    if not audit.suspicious:
+        return None
+    first = audit.copied[0]
+    return (
+        f"{len(audit.copied)} clips are nearer to a reference clip than any of as many train clips is, the first is "
+        f"{first.clip} ({first.train_clip}): if they were made from the reference, no distance here means anything"
+    )
+
+
 def split_groups(groups: Sequence[str], generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Row indices of the clips of a random half of the groups, and of the others."""
     names, group = np.unique(np.asarray(groups), return_inverse=True)

@@ -194,6 +194,14 @@ def test_train_clips_exported_again_are_flagged(world, command, tmp_path):
     assert "Looks memorised" in ran.out
 
 
+def test_reference_clips_exported_again_are_told(command, tmp_path):
+    sounds = {e: [clip_bytes(e, 1000 + i) + bytes(2) for i in range(N)] for e in EMOTIONS}
+    ran = command(write_entry(tmp_path / "peek", sounds), *REAL)
+    assert ran.code == 0, ran.err
+    assert "36 clips are nearer to a reference clip than any of as many train clips is" in ran.out
+    assert "no distance here means anything" in ran.out
+
+
 def test_two_runs_of_one_seed_agree_and_another_seed_does_not(command, tmp_path):
     runs = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

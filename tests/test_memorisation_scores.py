@@ -8,7 +8,14 @@ from test_memorisation import points
 
 from vocalburst.eval import memorisation_scores
 from vocalburst.eval.memorisation import copying_z
-from vocalburst.eval.memorisation_scores import band, draw, enough_to_split, judge_memorisation, split_groups
+from vocalburst.eval.memorisation_scores import (
+    band,
+    draw,
+    enough_to_split,
+    judge_memorisation,
+    reference_note,
+    split_groups,
+)
 
 TRAIN = points(500, 0)
 REAL = points(240, 1)
@@ -70,6 +77,17 @@ def test_c_t_is_judged_with_as_many_clips_as_a_half_has():
 def test_one_copied_clip_is_the_first_pair():
     found = judge(np.concatenate([points(100, 4), TRAIN[[7]] + 1e-4]))
     assert (found.pairs[0].clip, found.pairs[0].train_clip) == ("made-100", "train-7")
+
+
+def test_clips_made_from_the_reference_are_told_and_fresh_ones_are_not():
+    def note(clips: np.ndarray) -> str | None:
+        names = [f"made-{i}" for i in range(len(clips))]
+        real_names = [f"real-{i}" for i in range(len(REAL))]
+        return reference_note(clips, REAL, TRAIN, names=names, real_names=real_names)
+
+    told = note(REAL[:100] + 0.01 * points(100, 5))
+    assert "100 clips are nearer to a reference clip than any of as many train clips is" in told
+    assert [note(points(100, seed)) for seed in range(30, 40)].count(None) >= 9
 
 
 def test_halves_share_no_speaker():
