@@ -1,5 +1,6 @@
 """What holds for the recognisers of every family: padding, batches, silence, files."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from recogniser_fixtures import SMALL, tone
 from safetensors.torch import load_file
 
 from vocalburst.eval.recogniser import FAMILIES, Recogniser, recogniser_class
+from vocalburst.eval.train_recogniser import read_config
 from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 
@@ -109,3 +111,34 @@ def test_the_checkpoint_that_ships_is_whole_and_small(family):
     assert f"**{training['dev_uar']:.3f}**" in (folder / "README.md").read_text()
     probability = model.probabilities([tone(300, 0.8), tone(900, 0.4, 1)])
     assert probability.shape == (2, 30) and np.isfinite(probability).all()
+
+
+def test_the_documented_numbers_are_those_of_the_card(family):
+    root = Path(__file__).parents[1]
+    folder = root / "checkpoints" / "evaluators" / family
+    training = json.loads((folder / "config.json").read_text())["training"]
+    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12]
+    low, high = training["dev_uar_interval"]
+    row = (
+        f"| `{family}` | `{weights}` | {training['config']['epochs']} | {training['cpu_minutes']:.1f} | "
+        f"**{training['dev_uar']:.3f}** | {low:.3f} to {high:.3f} |"
+    )
+    text = (root / "docs" / "recognition.md").read_text(encoding="utf-8")
+    assert row in text
+    column = 2 if family == "emo18" else 3
+    recalls = {
+        cells[1].strip(): cells[column].strip()
+        for cells in (line.split("|") for line in text.splitlines())
+        if len(cells) == 5 and cells[1].strip() in EMOGATOR_30
+    }
+    assert recalls == {name: f"{100 * recall:.1f}" for name, recall in training["dev_recalls"].items()}
+
+
+def test_the_config_that_ships_made_the_weights_that_ship(family):
+    root = Path(__file__).parents[1]
+    config = read_config(root / "configs" / "recogniser" / f"{family}.yaml").model_dump(mode="json")
+    stored = json.loads((root / "checkpoints" / "evaluators" / family / "config.json").read_text())
+    assert stored["training"]["config"] == {
+        name: value for name, value in config.items() if name in stored["training"]["config"]
+    }
+    assert stored["network"] == config["network"]
