@@ -7,7 +7,7 @@ What is computed here feeds the intervals of `set_scores`; nothing here knows wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,15 +36,13 @@ class MeasuredSet:
     whole: Estimates
 
 
-def measure_set(
-    samples: Samples, bench: Bench, blocks: Blocks | None, progress: Callable[[Iterable], Iterable] = iter
-) -> MeasuredSet:
+def measure_set(samples: Samples, bench: Bench, blocks: Blocks | None) -> MeasuredSet:
     """Everything that can be measured of the samples; `blocks` None: the values alone.
 
     Raises InputDataError naming the emotion whose clips cannot be measured.
     """
     emotions: dict[str, dict[str, Estimate]] = {}
-    for emotion in progress(samples):
+    for emotion in samples:
         try:
             reference = bench.references[emotion]
             emotions[emotion] = measure_emotion(emotion, samples[emotion], reference, blocks, bench.seed)

@@ -9,7 +9,7 @@ same for every set beside it, so rows can be compared. Dealt labels have the ran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -42,17 +42,16 @@ def score_set(
     *,
     resampled: str,
     notes: Sequence[str] = (),
-    progress: Callable[[Iterable], Iterable] = iter,
 ) -> SetScores:
     """Scores of the samples of each emotion; `resampled`: what their groups are, "speakers" or "clips"."""
     blocks = deal_samples(samples, bench.blocks, seed=bench.seed)
-    measured = measure_set(samples, bench, blocks, progress)
+    measured = measure_set(samples, bench, blocks)
     rated = None
     if bench.columns is not None and (known := {e: s for e, s in samples.items() if e in bench.columns}):
-        groups = None
-        if resampled == "speakers":
-            groups = [group for sample in known.values() for group in sample.groups]
-        rated = score_ratings(rated_clips(known, bench.columns), groups, seed=bench.seed)
+        groups = [group for sample in known.values() for group in sample.groups]
+        # Clips that stand for several emotions (silence, noise) are drawn together, as speakers are.
+        whole = resampled == "speakers" or len(set(groups)) < len(groups)
+        rated = score_ratings(rated_clips(known, bench.columns), groups if whole else None, seed=bench.seed)
     emotions = {e: measures_of(measured.emotions[e]) for e in samples}
     mean = mean_measures(measured)
     if rated is not None:
@@ -76,18 +75,11 @@ def score_set(
     )
 
 
-def score_dealt(
-    name: str,
-    samples: Samples,
-    bench: Bench,
-    *,
-    notes: Sequence[str] = (),
-    progress: Callable[[Iterable], Iterable] = iter,
-) -> SetScores:
+def score_dealt(name: str, samples: Samples, bench: Bench) -> SetScores:
     """Scores of the same clips with their emotions dealt out at random: the mean over deals."""
     generator = np.random.default_rng(bench.seed)
     deals = [deal_labels(samples, generator) for _ in range(DEALS)]
-    measured = merge_deals([measure_set(deal, bench, None, progress) for deal in deals])
+    measured = merge_deals([measure_set(deal, bench, None) for deal in deals])
     whole = {key: estimate.measure(CORRELATION) for key, estimate in measured.whole.items()}
     return SetScores(
         name=name,
@@ -98,7 +90,7 @@ def score_dealt(
         heep_column=whole.get("column", NOT_COMPUTED),
         heep_overall=whole.get("overall", NOT_COMPUTED),
         s_gen=all_s_gen(measured),
-        notes=(*notes, *reliability_notes(measured, samples, bench)),
+        notes=reliability_notes(measured, samples, bench),
     )
 
 

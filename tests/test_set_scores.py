@@ -151,6 +151,20 @@ def test_real_speakers_give_wider_intervals_than_independent_clips():
         assert wide > 1.5 * narrow, name
 
 
+def test_one_pool_of_clips_for_all_emotions_is_drawn_as_one():
+    pool = sample("awe", 40, 7)
+    alone = {
+        e: Sample(pool.embeddings, pool.probabilities, tuple(f"{e}-{i}" for i in range(40))) for e in EMOTIONS
+    }
+    for name in ("fid", "recognised"):
+        one, many = (score_set("noise", s, bench(), resampled="clips").mean[name]
+                     for s in (dict.fromkeys(EMOTIONS, pool), alone))  # fmt: skip
+        assert one.value == pytest.approx(many.value)
+        assert (one.low, one.high) != (many.low, many.high), name
+    joint = deal_samples(dict.fromkeys(EMOTIONS, pool))
+    assert all(np.array_equal(joint.of[e], joint.of["awe"]) for e in EMOTIONS)
+
+
 def test_blocks_are_even_for_clips_and_joint_for_speakers():
     clips = deal_samples(samples(n=40))
     assert clips.count == 20
