@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vocalburst.eval.printing import short_hash, show
+from vocalburst.eval.printing import short_hash, show, show_reference
 from vocalburst.eval.s_gen import PROTOCOLS, s_gen
 from vocalburst.eval.scores import EvaluatorScores, Reference, Scores, SetScores
 from vocalburst.gen.data.errors import InputDataError
@@ -104,7 +104,7 @@ def is_chosen_by(selected_by: Sequence[str], evaluator: str) -> bool:
 def reference_reasons(mine: Reference, other: Reference) -> list[str]:
     if (mine.clips_sha256, mine.split, mine.n) == (other.clips_sha256, other.split, other.n):
         return []
-    one, two = (f"{r.name} ({r.split}), {r.n} clips {short_hash(r.clips_sha256)}" for r in (mine, other))
+    one, two = (f"{show_reference(r)}, {r.n} clips {short_hash(r.clips_sha256)}" for r in (mine, other))
     return [f"reference {one}, expected {two}"]
 
 

@@ -30,7 +30,7 @@ def render_page(template: str, data: dict, **context: object) -> str:
     )
     shown = (
         "show", "show_value", "show_interval", "show_measure", "show_clips", "show_each",
-        "heading", "emotion_name", "short_hash",
+        "show_reference", "heading", "emotion_name", "short_hash",
     )  # fmt: skip
     environment.globals |= {name: getattr(printing, name) for name in shown}
     environment.globals |= {"MEASURES": MEASURES, "MEANINGS": printing.MEANINGS, "CONTROLS": CONTROLS}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vocalburst.eval.scores import MEASURES, EmotionScores, Measure
+from vocalburst.eval.scores import MEASURES, EmotionScores, Measure, Reference
 
 DASH = "–"
 
@@ -102,6 +102,18 @@ def emotion_name(emotion: str) -> str:
     if second in ("positive", "negative"):
         return f"{first} ({second})"
     return emotion.replace("_", " ")
+
+
+def show_reference(reference: Reference) -> str:
+    """`emogator:dev`, or name and split where the name does not tell it: `real/ (test)`."""
+    split = f":{reference.split}"
+    return reference.name if reference.name.endswith(split) else f"{reference.name} ({reference.split})"
+
+
+def sentence(text: str) -> str:
+    """With a capital, unless it begins with a symbol such as n, and a full stop."""
+    first = text[:1].upper() if text[1:2].isalpha() else text[:1]
+    return f"{first}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
 def short_hash(digest: str) -> str:

@@ -11,7 +11,15 @@ from vocalburst.eval.comparable import is_chosen_by
 from vocalburst.eval.forest import Plot, forest
 from vocalburst.eval.heat import Scale, scale_of
 from vocalburst.eval.page import render_page
-from vocalburst.eval.printing import heading, markdown, show, show_clips, show_measure
+from vocalburst.eval.printing import (
+    heading,
+    markdown,
+    sentence,
+    show,
+    show_clips,
+    show_measure,
+    show_reference,
+)
 from vocalburst.eval.s_gen import emotion_score
 from vocalburst.eval.scores import CONTROLS, MEASURES, EvaluatorScores, Measure, Scores, SetScores
 
@@ -27,7 +35,7 @@ FAR_AWAY = ("silence", "noise")  # an axis or a colour scale that reached them w
 
 @dataclass(frozen=True)
 class Remark:
-    """A sentence that a reader must see and the sets it is about; `severe`: it may void the numbers."""
+    """A sentence that a reader must see. where: `EVALUATOR: SET` or `EVALUATOR`; severe: it may void the numbers."""
 
     text: str
     where: str
@@ -115,16 +123,22 @@ def remarks(scores: Scores) -> list[Remark]:
         if missing := [control for control in CONTROLS if control not in {s.name for s in evaluator.sets}]:
             found.append(Remark(f"Without the controls {', '.join(missing)}.", name))
         for s in evaluator.sets:
-            found += [Remark(text, f"{s.name} ({name})") for text in (*s.notes, *unequal(s))]
+            found += [Remark(sentence(text), f"{name}: {s.name}") for text in (*s.notes, *unequal(s))]
     return merged(found)
 
 
 def merged(found: Sequence[Remark]) -> list[Remark]:
-    """Equal sentences as one, with all their places; the severe first, else in order."""
-    places: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    """Equal sentences as one, with all their places (`EVALUATOR: SET, SET; EVALUATOR`); the severe first."""
+    places: dict[tuple[str, bool], dict[str, list[str]]] = defaultdict(dict)
     for remark in found:
-        places[remark.text, remark.severe].append(remark.where)
-    joined = [Remark(text, ", ".join(where), severe) for (text, severe), where in places.items()]
+        evaluator, _, place = remark.where.partition(": ")
+        places[remark.text, remark.severe].setdefault(evaluator, []).append(place)
+    joined = [
+        Remark(
+            text, "; ".join(f"{e}: {', '.join(sets)}".removesuffix(": ") for e, sets in where.items()), severe
+        )
+        for (text, severe), where in places.items()
+    ]
     return sorted(joined, key=lambda remark: not remark.severe)
 
 
@@ -147,8 +161,8 @@ def markdown_table(scores: Scores) -> str:
     """One table per evaluator: a row per set, its n, the means over emotions with 95 % intervals, S_GEN."""
     entry, reference = scores.entry, scores.reference
     blocks = [
-        f"{entry.name}: {entry.n} clips against {reference.n} real clips of {reference.speakers} speakers "
-        f"({reference.name}, {reference.split}), seed {scores.seed}",
+        f"{entry.name}: {entry.n} clips against {reference.n} real clips of {reference.speakers} speakers, "
+        f"{show_reference(reference)}, seed {scores.seed}",
         *map(evaluator_table, scores.evaluators),
     ]
     lines = [

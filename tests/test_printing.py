@@ -8,10 +8,12 @@ from vocalburst.eval.printing import (
     emotion_name,
     heading,
     markdown,
+    sentence,
     show,
     show_clips,
     show_interval,
     show_measure,
+    show_reference,
     show_value,
 )
 from vocalburst.eval.scores import MEASURES, Measure
@@ -73,3 +75,13 @@ def test_emotions_are_named_for_people():
     assert [emotion_name(e) for e in ("awe", "romantic_love", "surprise_negative")] == [
         "awe", "romantic love", "surprise (negative)",
     ]  # fmt: skip
+
+
+def test_the_reference_is_named_with_its_split_once():
+    reference = build_scores().reference
+    assert show_reference(reference) == "emogator (dev)"
+    assert show_reference(reference.model_copy(update={"name": "emogator:dev"})) == "emogator:dev"
+
+
+def test_a_sentence_begins_and_ends_as_one():
+    assert [sentence(text) for text in ("all of it", "All.", "n = 8")] == ["All of it.", "All.", "n = 8."]

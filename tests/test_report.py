@@ -109,7 +109,7 @@ def test_what_is_no_file_of_scores_is_refused(tmp_path, content):
 
 def test_the_table_on_the_screen(scores):
     lines = markdown_table(scores).splitlines()
-    assert lines[0] == "ours: 32 clips against 4858 real clips of 54 speakers (emogator, dev), seed 0"
+    assert lines[0] == "ours: 32 clips against 4858 real clips of 54 speakers, emogator (dev), seed 0"
     for evaluator in scores.evaluators:
         start = lines.index(f"{evaluator.evaluator}: {evaluator.space}")
         header, rule, *rows = (
@@ -133,7 +133,7 @@ def test_the_table_on_the_screen(scores):
         "resampling clips (entry, shuffled, silence, noise); speakers (floor, copy-synthesis, emotion-blind)"
         in text
     )
-    assert f"- {NOTE} (entry ({EMO18}), entry ({LOGMEL}))" in text
+    assert f"- {NOTE}. ({EMO18}: entry; {LOGMEL}: entry)" in text
     assert "- **Looks memorised: 40 clips are nearer to a train clip" in text
 
 
@@ -144,7 +144,7 @@ def test_remarks_name_everything_that_limits_the_numbers():
         f"The clips were chosen or guided by {LOGMEL}, so its numbers flatter them.", LOGMEL, severe=True
     )
     missing = "Without the controls copy-synthesis, emotion-blind, shuffled, silence."
-    assert rest == [Remark(missing, f"{EMO18}, {LOGMEL}")]
+    assert rest == [Remark(missing, f"{EMO18}; {LOGMEL}")]
 
 
 def test_unequal_numbers_of_clips_are_said():
@@ -155,18 +155,20 @@ def test_unequal_numbers_of_clips_are_said():
     assert texts == [
         (
             "Not as many clips as reference clips, so distances are not at equal n: awe 7 against 8.",
-            f"entry ({EMO18})",
+            f"{EMO18}: entry",
         ),
         (
             "Emotions have different numbers of clips, so their distances are biased differently.",
-            f"entry ({EMO18})",
+            f"{EMO18}: entry",
         ),
     ]
 
 
 def test_equal_sentences_are_said_once_and_severe_ones_first():
-    found = merged([Remark("a", "x"), Remark("b", "y", severe=True), Remark("a", "z")])
-    assert found == [Remark("b", "y", severe=True), Remark("a", "x, z")]
+    found = merged(
+        [Remark("a", "x: s"), Remark("b", "y", severe=True), Remark("a", "z: s"), Remark("a", "x: t")]
+    )
+    assert found == [Remark("b", "y", severe=True), Remark("a", "x: s, t; z: s")]
 
 
 def test_every_number_of_the_page_is_the_one_in_the_scores(page, scores):
