@@ -203,6 +203,7 @@ def test_the_page_tells_what_is_needed_to_compute_it_again(page, scores):
         scores.package_version, scores.format, scores.entry.checkpoint, "54 speakers",
         *(e.evaluator for e in scores.evaluators), *(e.preprocessing for e in scores.evaluators),
         *(e.space for e in scores.evaluators), *CONTROLS.values(), NOTE, "ours/001.wav", "000001-04-1",
+        "suspicious 40 clips are nearer to a train clip",
     ):  # fmt: skip
         assert needed in text, needed
 
