@@ -22,6 +22,7 @@ KAD_GAP = 0.5
 HEARD_SHARE, SPREAD_SHARE = 0.9, 0.8
 COPY_RATIO = 0.25
 STEPS_RATIO = 1.1
+BOTH = "fid_infinity_both"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def bars_table(scores: Scores, many_steps: Scores | None = None) -> str:
     rows: list[tuple[str, str, Cell]] = [
         ("FID∞ over the floor's, mean over emotions", f"≤ {MEAN_RATIO:g}", mean_ratio),
         ("FID∞ over the floor's, worst emotion", f"≤ {WORST_RATIO:g}", worst_ratio),
+        ("FID∞ on both sides over the floor's, of means", f"≤ {MEAN_RATIO:g}", over_floor(BOTH, MEAN_RATIO)),
         ("KAD above the floor's, mean", f"≤ {KAD_GAP:g}", kad_gap),
         ("row-HEEP, share of real clips'", f"≥ {HEARD_SHARE:g}", heard("heep", "real_heep")),
         ("recognised, share of real clips'", f"≥ {HEARD_SHARE:g}", heard("recognised", "real_recognised")),
@@ -55,7 +57,8 @@ def bars_table(scores: Scores, many_steps: Scores | None = None) -> str:
         ("FLD gap, band of fresh real clips", "not below", fld_gap),
         ("C_T, band of fresh real clips", "not below", c_t),
         ("nearest-clip audit", "nothing suspicious", audit),
-        ("copy-synthesis FID∞ over the entry's", f"≤ {COPY_RATIO:g}", copy_ratio),
+        ("copy-synthesis FID∞ over the entry's", f"≤ {COPY_RATIO:g}", copy_ratio("fid_infinity")),
+        ("copy-synthesis FID∞ on both sides over it", f"≤ {COPY_RATIO:g}", copy_ratio(BOTH)),
         ("FID∞ over that of many network calls", f"≤ {STEPS_RATIO:g}", few_steps(many_steps)),
     ]
     heard_by = scores.evaluators
@@ -76,7 +79,8 @@ def remarks(scores: Scores, many_steps: Scores | None) -> list[str]:
     if counts[0] < CLIPS:
         found.append(f"The bars are meant for at least {CLIPS} clips of each emotion.")
     found.append(
-        "The mean of ratios is over emotions; behind it the ratio of the two means over emotions with its interval."
+        "The mean of ratios is over emotions; behind it the ratio of the two means over emotions with its interval. On "
+        "both sides: the bias of the reference is taken out as well, which draws every other ratio of FID∞ towards 1."
     )
     if any(set_named(one, "floor") and ratios(one) is None for one in scores.evaluators):
         found.append("Where a floor's FID∞ is not above 0 in every emotion, there are no ratios by emotion.")
@@ -103,9 +107,7 @@ def ratios(scores: EvaluatorScores) -> dict[str, Measure] | None:
 
 def mean_ratio(scores: EvaluatorScores) -> Reached:
     floor, found = set_named(scores, "floor"), ratios(scores)
-    of_means = None
-    if floor is not None:
-        of_means = quotient(scores.entry.mean["fid_infinity"], floor.mean["fid_infinity"])
+    of_means = None if floor is None else share_of_means(scores.entry, floor, "fid_infinity")
     if found is None:
         return UNKNOWN if of_means is None else Reached(f"{DASH} ({show_measure(of_means)})", None)
     mean = float(np.mean([one.value for one in found.values()]))
@@ -139,10 +141,20 @@ def heard(name: str, ceiling: str) -> Cell:
 def of_floor(name: str) -> Cell:
     def cell(scores: EvaluatorScores) -> Reached:
         floor = set_named(scores, "floor")
-        share = None if floor is None else quotient(scores.entry.mean[name], floor.mean[name])
-        return at_least(share, SPREAD_SHARE)
+        return at_least(None if floor is None else share_of_means(scores.entry, floor, name), SPREAD_SHARE)
 
     return cell
+
+
+def share_of_means(one: SetScores, other: SetScores, name: str) -> Measure | None:
+    """Mean of a measure over emotions, over that of another set; None where one of them has none."""
+    if name not in one.mean or name not in other.mean:
+        return None
+    return quotient(one.mean[name], other.mean[name])
+
+
+def at_most(share: Measure | None, bar: float) -> Reached:
+    return UNKNOWN if share is None else Reached(show_measure(share), share.value <= bar)
 
 
 def at_least(share: Measure | None, bar: float) -> Reached:
@@ -170,12 +182,20 @@ def audit(scores: EvaluatorScores) -> Reached:
     return Reached(f"{found.copied} clips, chance {show(found.chance)}", not found.suspicious)
 
 
-def copy_ratio(scores: EvaluatorScores) -> Reached:
-    copies = set_named(scores, "copy-synthesis")
-    share = None
-    if copies is not None:
-        share = quotient(copies.mean["fid_infinity"], scores.entry.mean["fid_infinity"])
-    return UNKNOWN if share is None else Reached(show_measure(share), share.value <= COPY_RATIO)
+def over_floor(name: str, bar: float) -> Cell:
+    def cell(scores: EvaluatorScores) -> Reached:
+        floor = set_named(scores, "floor")
+        return at_most(None if floor is None else share_of_means(scores.entry, floor, name), bar)
+
+    return cell
+
+
+def copy_ratio(name: str) -> Cell:
+    def cell(scores: EvaluatorScores) -> Reached:
+        copies = set_named(scores, "copy-synthesis")
+        return at_most(None if copies is None else share_of_means(copies, scores.entry, name), COPY_RATIO)
+
+    return cell
 
 
 def few_steps(many: Scores | None) -> Cell:
@@ -183,8 +203,7 @@ def few_steps(many: Scores | None) -> Cell:
         other = next((o for o in many.evaluators if o.evaluator == scores.evaluator), None) if many else None
         if other is None:
             return UNKNOWN
-        share = quotient(scores.entry.mean["fid_infinity"], other.entry.mean["fid_infinity"])
-        return UNKNOWN if share is None else Reached(show_measure(share), share.value <= STEPS_RATIO)
+        return at_most(share_of_means(scores.entry, other.entry, "fid_infinity"), STEPS_RATIO)
 
     return cell
 

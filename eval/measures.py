@@ -1,8 +1,8 @@
 """Every measure of one emotion: n clips of a set against m real clips, from their embeddings alone.
 
 Shape letters: n clips of the set, m reference clips, D embedding, G blocks. Measures are named as in
-`scores.MEASURES`; the formulas stand in `frechet`, `kernel`, `neighbours` and `vendi`. A measure that needs more
-clips than there are is left out of a result.
+`scores.MEASURES` and `scores.COMPANIONS`; the formulas stand in `frechet`, `frechet_pairs`, `kernel`, `neighbours` and
+`vendi`. A measure that needs more clips than there are is left out of a result.
 
 The reference is prepared once for all sets, and the distances of a set to it once for all subsets of the set: an
 interval leaves each of G blocks of clips out (`jackknife`) and costs no new distance.
@@ -20,6 +20,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from vocalburst.eval.frechet import SampleDistances, frechet_infinity
+from vocalburst.eval.frechet_pairs import PairDistances, PairLimit
 from vocalburst.eval.gaussian import GaussianStatistics, Identity, check_embeddings, gaussian_statistics
 from vocalburst.eval.kernel import KAD_SCALE, cubic_kernel, median_distance
 from vocalburst.eval.neighbours import DENSITY_NEIGHBOURS, PRECISION_NEIGHBOURS
@@ -33,8 +34,8 @@ BOUNDS = {
     "coverage": (0.0, 1.0),
     "vendi": (0.0, np.inf),
 }  # what an interval cannot leave; the unbiased distances may be negative
-MIN_INFINITY = 8  # clips that the extrapolation needs
-HALVINGS = 5  # of the clips, for the interval of the extrapolation
+MIN_INFINITY = 8  # clips that an extrapolation needs
+HALVINGS = 5  # of the clips, for the interval of an extrapolation
 
 
 class Reference:
@@ -62,46 +63,51 @@ class FrechetComparison:
         self.statistics = statistics
         self.seed = seed
         self.frechet = SampleDistances(self.embeddings, statistics.identity, statistics, at_least=2)
+        self.halves = Halves(len(self.embeddings), seed)
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
-    @cached_property
-    def infinity(self) -> float:
-        """FID-infinity of all clips."""
-        identity = self.statistics.identity
-        return frechet_infinity(self.embeddings, identity, self.statistics, seed=self.seed).value
-
     def measures(self) -> dict[str, float]:
         """All measures of all clips."""
-        found = self.of_rows(np.arange(len(self)))
-        if len(self) >= MIN_INFINITY:
-            found["fid_infinity"] = self.infinity
-        return found
+        return {**self.of_rows(np.arange(len(self))), **self.limits}
 
     def measures_without(self, block: np.ndarray, n_blocks: int) -> dict[str, np.ndarray]:
         """Measures [G] with each of `n_blocks` blocks of clips left out; `block` [n], some may hold no clip.
 
-        A measure that cannot be computed without one of the blocks is left out. The extrapolation is that of
-        `measures` plus what leaving the block out does to a line through all and half of the clips; the halves
-        are the same for every block, so that the luck of drawing halves does not pass for the luck of the clips.
+        A measure that cannot be computed without one of the blocks is left out. A limit is that of `measures` plus
+        what leaving the block out does to a line through all and half of the clips; the halves are the same for every
+        block, so that the luck of drawing halves does not pass for the luck of the clips.
         """
-        n = len(self)
-        line = Halves(n, self.seed)
-        whole = line(self.frechet.distance, np.arange(n)) if n >= MIN_INFINITY else None
+        lines = self.lines(np.arange(len(self)))
         columns: dict[str, list[float]] = {}
         for index in range(n_blocks):
             kept = np.flatnonzero(block != index)
             found = self.of_rows(kept) if len(kept) >= 2 else {}
-            if whole is not None and len(kept) >= MIN_INFINITY:
-                found["fid_infinity"] = self.infinity + line(self.frechet.distance, kept) - whole
+            if len(kept) >= MIN_INFINITY:
+                found |= {
+                    name: self.limits[name] + value - lines[name] for name, value in self.lines(kept).items()
+                }
             for name, value in found.items():
                 columns.setdefault(name, []).append(value)
         full = {name: np.array(values) for name, values in columns.items() if len(values) == n_blocks}
         return {name: values for name, values in full.items() if np.isfinite(values).all()}
 
+    @cached_property
+    def limits(self) -> dict[str, float]:
+        """Distances extrapolated to many clips, from all clips; none where there are too few."""
+        if len(self) < MIN_INFINITY:
+            return {}
+        identity = self.statistics.identity
+        fitted = frechet_infinity(self.embeddings, identity, self.statistics, seed=self.seed)
+        return {"fid_infinity": fitted.value}
+
+    def lines(self, rows: np.ndarray) -> dict[str, float]:
+        """The same by fixed halves of some rows, which costs less."""
+        return {"fid_infinity": self.halves(self.frechet.distance, rows)}
+
     def of_rows(self, rows: np.ndarray) -> dict[str, float]:
-        """All measures but FID-infinity of at least 2 rows, none of them repeated."""
+        """All measures but limits of at least 2 rows, none of them repeated."""
         return {"fid": self.frechet.distance(rows)}
 
 
@@ -119,6 +125,22 @@ class Comparison(FrechetComparison):
         self.kid_own = cubic_kernel(self.embeddings, self.embeddings)
         # Of as many reference clips as there are clips: the score grows with their number.
         self.reference_vendi = vendi_ratio(self.embeddings, reference.embeddings, seed=seed).reference
+        self.pairs = PairDistances(self.embeddings, reference.embeddings)
+        self.pair_line = PairLimit(len(self), len(reference), seed, HALVINGS)
+
+    @cached_property
+    def limits(self) -> dict[str, float]:
+        found = super().limits
+        if not found or len(self.reference) < MIN_INFINITY:
+            return found
+        limit = PairLimit(len(self), len(self.reference), self.seed)
+        return {**found, "fid_infinity_both": limit(self.pairs, np.arange(len(self)))}
+
+    def lines(self, rows: np.ndarray) -> dict[str, float]:
+        found = super().lines(rows)
+        if "fid_infinity_both" in self.limits:
+            found["fid_infinity_both"] = self.pair_line(self.pairs, rows)
+        return found
 
     def of_rows(self, rows: np.ndarray) -> dict[str, float]:
         reference, own, distances = self.reference, np.ix_(rows, rows), self.distances[rows]

@@ -57,9 +57,14 @@ MEASURES: dict[str, tuple[str, bool | None]] = {
     "recognised": ("recognised", True),  # share whose asked emotion is the most probable one
 }
 
+# Measures that are in the file and in no table: what a reader would ask for next.
+COMPANIONS: dict[str, tuple[str, bool | None]] = {
+    "fid_infinity_both": ("FID∞ on both sides", False),  # the reference extrapolated too; scatters more
+}
+
 
 class EmotionScores(Record):
-    """One emotion of one set: n clips against n_reference reference clips; keys of `measures`: MEASURES."""
+    """One emotion of one set: n clips against n_reference reference clips; keys of `measures`: MEASURES, COMPANIONS."""
 
     n: int = Field(ge=2)
     n_reference: int = Field(ge=2)

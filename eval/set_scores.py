@@ -27,7 +27,7 @@ from vocalburst.eval.measures import BOUNDS
 from vocalburst.eval.reliability import reliability_notes
 from vocalburst.eval.s_gen import FID_FLOOR, PROTOCOLS, s_gen
 from vocalburst.eval.samples import Bench, Samples, deal_labels, deal_samples
-from vocalburst.eval.scores import MEASURES, EmotionScores, Measure, SetScores, SGen, SGenTerms
+from vocalburst.eval.scores import COMPANIONS, MEASURES, EmotionScores, Measure, SetScores, SGen, SGenTerms
 
 DEALS = 5  # of the labels, for the set that has them shuffled
 CORRELATION = (-1.0, 1.0)
@@ -98,14 +98,15 @@ def measures_of(found: Estimates) -> dict[str, Measure]:
     """Every measure of one emotion, in the order they are printed; those that are not there without a value."""
     return {
         name: found[name].measure(LIMITS.get(name, UNBOUNDED)) if name in found else NOT_COMPUTED
-        for name in MEASURES
+        for name in (*MEASURES, *COMPANIONS)
     }
 
 
 def mean_measures(measured: MeasuredSet) -> dict[str, Measure]:
     """Means over emotions; none of a measure that an emotion lacks, since it would be a mean over fewer."""
     columns = {
-        name: [found[name] for found in measured.emotions.values() if name in found] for name in MEASURES
+        name: [found[name] for found in measured.emotions.values() if name in found]
+        for name in (*MEASURES, *COMPANIONS)
     }
     return {
         name: mean_of(own).measure(LIMITS.get(name, UNBOUNDED))

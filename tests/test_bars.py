@@ -116,6 +116,21 @@ def test_a_floor_at_zero_leaves_the_ratio_of_means_only():
     assert "not above 0 in every emotion" in table
 
 
+def test_both_sides_are_compared_by_their_means():
+    found = cells(bars_table(scores()))
+    floor_row, copy_row = (
+        "FID∞ on both sides over the floor's, of means",
+        "copy-synthesis FID∞ on both sides over it",
+    )
+    assert found[floor_row][1] == found[copy_row][1] == "–"  # made-up scores do not have it
+    given = with_set(scores(), "entry", fid_infinity_both={"mean": 3.0})
+    given = with_set(given, "floor", fid_infinity_both={"mean": 1.9})
+    given = with_set(given, "copy-synthesis", fid_infinity_both={"mean": 0.6})
+    found = cells(bars_table(given))
+    assert found[floor_row][1].startswith("1.58 [") and found[floor_row][1].endswith("✗")
+    assert found[copy_row][1].startswith("0.200 [") and found[copy_row][1].endswith("✓")
+
+
 def test_few_steps_are_compared_with_the_file_of_many():
     few = with_set(scores(), "entry", fid_infinity={"mean": 1.08})
     many = with_set(scores(), "entry", fid_infinity={"mean": 1.0})

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 
 from vocalburst.eval.frechet import frechet_distance, frechet_infinity
+from vocalburst.eval.frechet_pairs import PairDistances, PairLimit
 from vocalburst.eval.gaussian import Identity, gaussian_statistics
 from vocalburst.eval.jackknife import deal_blocks, jackknife_interval
 from vocalburst.eval.kernel import cubic_kernel, kernel_audio_distance, squared_discrepancy
 from vocalburst.eval.measures import BOUNDS, Comparison, FrechetComparison, Halves, Reference
 from vocalburst.eval.neighbours import density_coverage, neighbour_scores, precision_recall
-from vocalburst.eval.scores import MEASURES
+from vocalburst.eval.scores import COMPANIONS, MEASURES
 from vocalburst.eval.vendi import vendi_ratio
 from vocalburst.gen.data.errors import InputDataError
 
 IDENTITY = Identity("toy", "none", "dev")
 DIM = 8
-DISTANCES = {name for name in MEASURES if name not in ("heep", "recognised")}
+DISTANCES = {name for name in (*MEASURES, *COMPANIONS) if name not in ("heep", "recognised")}
+LIMITS = {"fid_infinity", "fid_infinity_both"}
 
 
 def points(n: int, seed: int, *, scale: float = 1.0, shift: float = 0.0, dim: int = DIM) -> np.ndarray:
@@ -39,6 +41,7 @@ def test_every_measure_is_the_one_of_its_slow_formula():
     expected = {
         "fid": frechet_distance(gaussian_statistics(x, IDENTITY), statistics),
         "fid_infinity": frechet_infinity(x, IDENTITY, statistics, seed=5).value,
+        "fid_infinity_both": PairLimit(60, 60, 5)(PairDistances(x, y), np.arange(60)),
         "kad": kernel_audio_distance(x, y),
         "kid": squared_discrepancy(x, y, cubic_kernel),
         "precision": scores.precision,
@@ -68,7 +71,7 @@ def test_leaving_a_block_out_equals_starting_again_without_it():
         fresh = compare(x[block != index], y)
         expected = fresh.measures()
         expected["vendi"] *= fresh.reference_vendi / comparison.reference_vendi
-        for name in DISTANCES - {"fid_infinity"}:
+        for name in DISTANCES - LIMITS:
             assert left_out[name][index] == pytest.approx(expected[name], rel=1e-9), name
 
 
@@ -94,7 +97,7 @@ def test_two_samples_of_one_law_are_at_no_distance():
     found = [compare(points(200, s), points(200, 100 + s)).measures() for s in range(12)]
     mean = {name: np.mean([f[name] for f in found]) for name in DISTANCES}
     apart = compare(points(200, 0, shift=0.5), points(200, 100)).measures()
-    for name in ("kad", "kid", "fid_infinity"):
+    for name in ("kad", "kid", "fid_infinity_both"):
         assert abs(mean[name]) < 0.05 * apart[name], name
     assert mean["vendi"] == pytest.approx(1, abs=0.05)
     assert mean["density"] == pytest.approx(1, abs=0.05)
@@ -154,13 +157,13 @@ def test_intervals_hold_what_other_samples_of_the_same_size_have():
 
 def test_a_measure_without_enough_clips_is_left_out():
     y = points(40, 0)
-    assert compare(points(3, 1), y).measures().keys() == DISTANCES - {"fid_infinity", "precision", "recall"}
-    assert compare(points(7, 1), y).measures().keys() == DISTANCES - {"fid_infinity"}
+    assert compare(points(3, 1), y).measures().keys() == DISTANCES - {*LIMITS, "precision", "recall"}
+    assert compare(points(7, 1), y).measures().keys() == DISTANCES - LIMITS
     few = compare(points(40, 1), points(5, 0)).measures().keys()
-    assert few == DISTANCES - {"density", "coverage"}
+    assert few == DISTANCES - {"density", "coverage", "fid_infinity_both"}
     # Without one of two speakers 4 clips are left: too few for the extrapolation, enough for the others.
     block = deal_blocks(["a", "b"] * 4)
-    assert compare(points(8, 1), y).measures_without(block, 2).keys() == DISTANCES - {"fid_infinity"}
+    assert compare(points(8, 1), y).measures_without(block, 2).keys() == DISTANCES - LIMITS
 
 
 def test_bad_embeddings_are_refused():

@@ -13,7 +13,7 @@ from vocalburst.eval.measures import Comparison, Reference
 from vocalburst.eval.protocols import protocol_ratings
 from vocalburst.eval.s_gen import s_gen
 from vocalburst.eval.samples import Bench, Sample, deal_labels, deal_samples
-from vocalburst.eval.scores import MEASURES
+from vocalburst.eval.scores import COMPANIONS, MEASURES
 from vocalburst.eval.set_scores import score_dealt, score_set
 from vocalburst.gen.data.emotions import EXVO_10
 from vocalburst.gen.data.errors import InputDataError
@@ -50,7 +50,7 @@ def test_every_emotion_and_the_mean_have_every_measure_with_an_interval():
     assert (scores.n, scores.resampled, set(scores.emotions)) == (200, "clips", set(EMOTIONS))
     for emotion, own in scores.emotions.items():
         assert (own.n, own.n_reference) == (40, 40)
-        assert list(own.measures) == list(MEASURES)
+        assert list(own.measures) == [*MEASURES, *COMPANIONS]
         expected = Comparison(samples()[emotion].embeddings, bench().references[emotion]).measures()
         for name, value in expected.items():
             assert own.measures[name].value == pytest.approx(value), name
