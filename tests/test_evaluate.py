@@ -291,7 +291,7 @@ def test_a_reference_without_train_clips_has_no_real_controls_and_says_so(world,
     assert [s.name for s in heard.sets] == ["entry", "shuffled", "silence", "noise"]
     assert heard.entry.memorisation is None
     assert (
-        "there are no real train clips (--train), so floor, emotion-blind and memorisation are missing"
+        "There are no real train clips (--train), so floor, emotion-blind and memorisation are missing"
         in ran.out
     )
     assert (
@@ -316,7 +316,7 @@ def test_statistics_stand_in_for_the_reference(world, command, tmp_path, scored)
     scores = Scores.load(tmp_path / "scores.json")
     (heard,) = scores.evaluators
     assert [s.name for s in heard.sets] == ["entry", "shuffled", "silence", "noise"]
-    assert "the reference is a file of statistics: only Fréchet distances" in ran.out
+    assert "The reference is a file of statistics: only Fréchet distances" in ran.out
     whole = scored[0].evaluators[0].entry  # n is all of dev there, so the same clips
     assert heard.entry.mean["fid"].value == pytest.approx(whole.mean["fid"].value, rel=1e-6)
     assert heard.entry.mean["kad"].value is None
@@ -337,7 +337,7 @@ def test_a_protocol_maps_emotions_and_tells_what_it_leaves_out(command, tmp_path
     assert set(heard.entry.emotions) == {"awe", "fear"}
     assert [s.protocol for s in heard.entry.s_gen] == ["exvo-10"]
     assert len(heard.entry.s_gen[0].missing) == 8
-    assert "entry: anger are not judged by exvo-10" in ran.out
+    assert "Entry: anger are not judged by exvo-10" in ran.out
 
 
 def write_ratings(path: Path, names: list[str], right: float = 0.9) -> Path:
@@ -360,7 +360,7 @@ def test_people_s_ratings_give_real_heep(command, tmp_path):
     assert found.recognised.value == 1
     assert found.heep_column.value == pytest.approx(1)
     assert set(found.emotions) == set(EMOTIONS)
-    assert "people heard HEEP 1" in ran.out
+    assert "People heard HEEP 1" in ran.out
 
 
 def test_ratings_of_foreign_or_too_few_clips_are_refused(command, tmp_path):
