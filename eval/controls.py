@@ -10,8 +10,8 @@ stands for all emotions.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -22,10 +22,12 @@ from vocalburst.gen.data.errors import InputDataError
 STEP = 1 / 32768  # of 16 bit
 
 
-def draw_rows(clips: ClipSet, emotions: Sequence[str], n: int, *, seed: int = 0) -> dict[str, np.ndarray]:
+def draw_rows(
+    clips: ClipSet, emotions: Sequence[str], n: int, *, seed: int = 0, draw: int = 0
+) -> dict[str, np.ndarray]:
     """Rows of n clips of each emotion, or of all where there are fewer, in increasing order.
 
-    Raises InputDataError for an emotion with fewer than 2 clips.
+    draw: which of several draws that share no clip. Raises InputDataError for an emotion with fewer than 2 clips.
     """
     rows = {}
     for emotion in emotions:
@@ -33,8 +35,36 @@ def draw_rows(clips: ClipSet, emotions: Sequence[str], n: int, *, seed: int = 0)
         if len(own) < 2:
             raise InputDataError(f"{clips.label}: expected at least 2 clips of {emotion}, found {len(own)}")
         generator = np.random.default_rng([seed, zlib.crc32(emotion.encode())])
-        rows[emotion] = np.sort(generator.permutation(own)[:n])
+        rows[emotion] = np.sort(generator.permutation(own)[draw * n : (draw + 1) * n])
     return rows
+
+
+def draw_partners(
+    copies: ClipSet, reference: ClipSet, rows: Mapping[str, np.ndarray], n: int, *, seed: int = 0
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+    """Rows of n copies of each emotion, those of the reference clips in `rows` first, and the place among these of the
+    clip that each was made from (-1: of none of them).
+
+    A copy is named after its source, as `resynthesise` does: EMOTION_ID.wav for the clip ID. The places are None
+    where no copy is of a reference clip at all. Raises InputDataError for an emotion with fewer than 2 copies.
+    """
+    chosen, partners = {}, {}
+    for emotion, own in draw_rows(copies, list(rows), len(copies), seed=seed).items():
+        own = np.random.default_rng([seed, zlib.crc32(emotion.encode())]).permutation(own)
+        place = {reference.names[row]: index for index, row in enumerate(rows[emotion])}
+        made_from = np.array([source_place(copies.names[row], place) for row in own])
+        order = np.argsort(np.where(made_from < 0, 1, 0), kind="stable")[:n]
+        chosen[emotion], partners[emotion] = own[order], made_from[order]
+    if all((places < 0).all() for places in partners.values()):
+        return draw_rows(copies, list(rows), n, seed=seed), None
+    return chosen, partners
+
+
+def source_place(name: str, place: Mapping[str, int]) -> int:
+    """Place of the clip that a copy is named after, -1 for none: what follows an underscore of its name."""
+    stem = PurePosixPath(name).stem
+    ends = [stem[index + 1 :] for index, letter in enumerate(stem) if letter == "_"]
+    return next((place[end] for end in ends if end in place), -1)
 
 
 def draw_blindly(clips: ClipSet, emotions: Sequence[str], n: int, *, seed: int = 0) -> dict[str, np.ndarray]:

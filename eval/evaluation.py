@@ -96,7 +96,7 @@ def used_reference(contest: Contest, lineup: Lineup) -> ClipSet:
     """The reference clips that were compared with."""
     if contest.statistics:
         return contest.reference
-    _, rows = lineup.sets["reference"]
+    (rows,) = lineup.sets["reference"].draws
     return contest.reference.take(np.concatenate(list(rows.values())))
 
 
@@ -112,24 +112,27 @@ def score_by(
     """All sets by one evaluator; `people`: sentences on what people heard."""
     if request.protocol and evaluator.emotions is not None:
         heard = {name: by_protocol(clips, request.protocol) for name, clips in heard.items()}
-    samples = {name: samples_of(heard[key], rows) for name, (key, rows) in lineup.sets.items()}
-    speakers = {name: by_speaker(heard[key]) for name, (key, _) in lineup.sets.items()}
-    bench = build_bench(evaluator, contest, samples.get("reference"), heard["entry"].emotions, request.seed)
+    draws = {
+        name: [samples_of(heard[drawn.heard], rows, drawn.partners) for rows in drawn.draws]
+        for name, drawn in lineup.sets.items()
+    }
+    reference = draws["reference"][0] if "reference" in draws else None
+    bench = build_bench(evaluator, contest, reference, heard["entry"].emotions, request.seed)
     sets = []
-    for name, own in samples.items():
+    for name, drawn in lineup.sets.items():
         if name == "reference":
             continue
         say(f"{evaluator.id}: scoring {name}")
-        notes = (*contest.notes, *lineup.notes, *people) if name == "entry" else ()
         if name == "shuffled":
-            sets.append(score_dealt(name, own, bench))
-        else:
-            resampled = "speakers" if speakers[name] else "clips"
-            sets.append(score_set(name, own, bench, resampled=resampled, notes=notes))
+            sets.append(score_dealt(name, draws[name][0], bench))
+            continue
+        resampled = "speakers" if by_speaker(heard[drawn.heard]) else "clips"
+        notes = (*contest.notes, *lineup.notes, *people) if name == "entry" else drawn.notes
+        sets.append(score_set(name, draws[name], bench, resampled=resampled, notes=notes))
     say(f"{evaluator.id}: looking for copies of train clips")
     memorisation, notes = memorise(heard, contest, request.seed)
     sets[0] = sets[0].model_copy(update={"memorisation": memorisation, "notes": (*sets[0].notes, *notes)})
-    real = real_scores(samples.get("reference"), bench, speakers.get("reference", False))
+    real = real_scores(reference, bench, "reference" in heard and by_speaker(heard["reference"]))
     return EvaluatorScores(
         evaluator=evaluator.id,
         preprocessing=evaluator.preprocessing,

@@ -58,12 +58,20 @@ class PairLimit:
     """The limit of a `PairDistances` for many clips on both sides, by fixed halves of each.
 
     The halves of a subset are what is left in them of the subset, so that limits of two subsets differ by the clips
-    and not by the luck of halving.
+    and not by the luck of halving. partners [n]: the reference clip that each clip was made from, or -1; a clip and
+    its partner are then in halves that are compared, as they are in the whole.
     """
 
-    def __init__(self, n: int, m: int, seed: int, halvings: int = HALVINGS):
+    def __init__(
+        self, n: int, m: int, seed: int, halvings: int = HALVINGS, partners: np.ndarray | None = None
+    ):
         generator = np.random.default_rng(seed)
-        self.sides = [(generator.permutation(n) % 2, generator.permutation(m) % 2) for _ in range(halvings)]
+        self.sides = []
+        for _ in range(halvings):
+            x_side, y_side = generator.permutation(n) % 2, generator.permutation(m) % 2
+            if partners is not None:
+                y_side[partners[partners >= 0]] = x_side[partners >= 0]
+            self.sides.append((x_side, y_side))
 
     def __call__(self, pairs: PairDistances, rows: np.ndarray) -> float:
         """Limit for some rows of x and all of y; NaN where a half has fewer than 2 clips."""

@@ -7,12 +7,12 @@ What is computed here feeds the intervals of `set_scores`; nothing here knows wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vocalburst.eval.estimates import Estimate
+from vocalburst.eval.estimates import Estimate, mean_of
 from vocalburst.eval.gaussian import GaussianStatistics
 from vocalburst.eval.heep_bootstrap import RatedClips
 from vocalburst.eval.measures import Comparison, FrechetComparison, Reference
@@ -62,20 +62,27 @@ def measure_set(samples: Samples, bench: Bench, blocks: Blocks | None) -> Measur
 
 def merge_deals(deals: Sequence[MeasuredSet]) -> MeasuredSet:
     """The same measures of several deals of the labels as one, with the deals for replicates."""
+    return merged(deals, lambda parts: Estimate.of_deals([part.value for part in parts]))
 
-    def merged(parts: Sequence[Estimates]) -> dict[str, Estimate]:
-        return {name: Estimate.of_deals([part[name].value for part in parts]) for name in parts[0]}
 
-    first = deals[0]
+def mean_of_draws(draws: Sequence[MeasuredSet]) -> MeasuredSet:
+    """The mean of the same measures over several draws of clips, whose replicates leave the same blocks out."""
+    return draws[0] if len(draws) == 1 else merged(draws, mean_of)
+
+
+def merged(sets: Sequence[MeasuredSet], merge: Callable[[Sequence[Estimate]], Estimate]) -> MeasuredSet:
+    def both(parts: Sequence[Estimates]) -> dict[str, Estimate]:
+        shared = [name for name in parts[0] if all(name in part for part in parts)]
+        return {name: merge([part[name] for part in parts]) for name in shared}
+
+    first = sets[0]
     return MeasuredSet(
-        {emotion: merged([deal.emotions[emotion] for deal in deals]) for emotion in first.emotions},
+        {emotion: both([one.emotions[emotion] for one in sets]) for emotion in first.emotions},
         {
-            protocol: {
-                emotion: merged([deal.protocols[protocol][emotion] for deal in deals]) for emotion in terms
-            }
+            protocol: {emotion: both([one.protocols[protocol][emotion] for one in sets]) for emotion in terms}
             for protocol, terms in first.protocols.items()
         },
-        merged([deal.whole for deal in deals]),
+        both([one.whole for one in sets]),
     )
 
 
@@ -83,8 +90,10 @@ def measure_emotion(
     emotion: str, sample: Sample, reference: Reference | GaussianStatistics, blocks: Blocks | None, seed: int
 ) -> dict[str, Estimate]:
     """Distances and neighbour measures of one emotion."""
-    kind = Comparison if isinstance(reference, Reference) else FrechetComparison
-    comparison = kind(sample.embeddings, reference, seed=seed)
+    if isinstance(reference, Reference):
+        comparison = Comparison(sample.embeddings, reference, partners=sample.partners, seed=seed)
+    else:
+        comparison = FrechetComparison(sample.embeddings, reference, seed=seed)
     left_out = {} if blocks is None else comparison.measures_without(blocks.of[emotion], blocks.count)
     sizes = None if blocks is None else blocks.sizes(emotion)
     return {

@@ -112,11 +112,30 @@ class FrechetComparison:
 
 
 class Comparison(FrechetComparison):
-    """Clips [n, D] of one emotion beside real clips."""
+    """Clips [n, D] of one emotion beside real clips.
 
-    def __init__(self, embeddings: np.ndarray, reference: Reference, *, seed: int = 0):
+    partners [n]: the reference clip that each clip was made from, -1 for one that was made from none of them. Such
+    clips are no independent draw: their limits are read from halves that keep pairs together, and kernel distances
+    leave the pairs out (as the paired estimate of Gretton et al. 2012, Lemma 6, does). Neighbour measures keep them.
+    """
+
+    def __init__(
+        self,
+        embeddings: np.ndarray,
+        reference: Reference,
+        *,
+        partners: np.ndarray | None = None,
+        seed: int = 0,
+    ):
         super().__init__(embeddings, reference.statistics, seed=seed)
         self.reference = reference
+        self.partners = partners
+        self.apart = np.ones(
+            (len(self), len(reference))
+        )  # 1 for two clips of which none was made from the other
+        if partners is not None:
+            paired = np.flatnonzero(partners >= 0)
+            self.apart[paired, partners[paired]] = 0
         self.distances = cdist(self.embeddings, reference.embeddings)  # [n, m]
         self.own_distances = cdist(self.embeddings, self.embeddings)
         self.kad_cross = gaussian(self.distances, reference.bandwidth)
@@ -126,30 +145,32 @@ class Comparison(FrechetComparison):
         # Of as many reference clips as there are clips: the score grows with their number.
         self.reference_vendi = vendi_ratio(self.embeddings, reference.embeddings, seed=seed).reference
         self.pairs = PairDistances(self.embeddings, reference.embeddings)
-        self.pair_line = PairLimit(len(self), len(reference), seed, HALVINGS)
+        self.pair_line = PairLimit(len(self), len(reference), seed, HALVINGS, partners)
 
     @cached_property
     def limits(self) -> dict[str, float]:
         found = super().limits
         if not found or len(self.reference) < MIN_INFINITY:
             return found
-        limit = PairLimit(len(self), len(self.reference), self.seed)
-        return {**found, "fid_infinity_both": limit(self.pairs, np.arange(len(self)))}
+        limit = PairLimit(len(self), len(self.reference), self.seed, partners=self.partners)
+        found = {**found, "fid_infinity_both": limit(self.pairs, np.arange(len(self)))}
+        return found if self.partners is None else dict.fromkeys(found, found["fid_infinity_both"])
 
     def lines(self, rows: np.ndarray) -> dict[str, float]:
         found = super().lines(rows)
         if "fid_infinity_both" in self.limits:
             found["fid_infinity_both"] = self.pair_line(self.pairs, rows)
-        return found
+        return found if self.partners is None else dict.fromkeys(found, found["fid_infinity_both"])
 
     def of_rows(self, rows: np.ndarray) -> dict[str, float]:
         reference, own, distances = self.reference, np.ix_(rows, rows), self.distances[rows]
+        apart = self.apart[rows]
         kad_pairs = pair_mean(self.kad_own[own]) + reference.kad_mean
         kid_pairs = pair_mean(self.kid_own[own]) + reference.kid_mean
         found = {
             **super().of_rows(rows),
-            "kad": KAD_SCALE * (kad_pairs - 2 * float(self.kad_cross[rows].mean())),
-            "kid": kid_pairs - 2 * float(self.kid_cross[rows].mean()),
+            "kad": KAD_SCALE * (kad_pairs - 2 * float(np.average(self.kad_cross[rows], weights=apart))),
+            "kid": kid_pairs - 2 * float(np.average(self.kid_cross[rows], weights=apart)),
             "vendi": vendi_score(self.embeddings[rows]) / self.reference_vendi,
         }
         own_radii = radii(self.own_distances[own], PRECISION_NEIGHBOURS)

@@ -18,16 +18,21 @@ from vocalburst.eval.measures import Reference
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Clips of one emotion: embeddings [n, D], probabilities [n, E] or None, groups [n]: speakers, or the clips."""
+    """Clips of one emotion: embeddings [n, D], probabilities [n, E] or None, groups [n]: speakers, or the clips.
+
+    partners: the reference clip [n] that each was made from, -1 for none; see `measures.Comparison`.
+    """
 
     embeddings: np.ndarray
     probabilities: np.ndarray | None
     groups: tuple[str, ...]
+    partners: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
     def take(self, rows: np.ndarray) -> Sample:
+        """Some of the clips, whose partners are forgotten: the rows may be compared with other clips."""
         chosen = None if self.probabilities is None else self.probabilities[rows]
         return Sample(self.embeddings[rows], chosen, tuple(self.groups[row] for row in rows))
 
@@ -82,7 +87,11 @@ def by_speaker(clips: EmbeddedClips) -> bool:
     return None not in clips.clips.speakers
 
 
-def samples_of(embedded: EmbeddedClips, rows: Mapping[str, np.ndarray]) -> dict[str, Sample]:
+def samples_of(
+    embedded: EmbeddedClips,
+    rows: Mapping[str, np.ndarray],
+    partners: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Sample]:
     """The sample of each emotion from row indices; a row may stand under several emotions."""
     clips = embedded.clips
     groups = clips.speakers if by_speaker(embedded) else clips.names
@@ -92,6 +101,7 @@ def samples_of(embedded: EmbeddedClips, rows: Mapping[str, np.ndarray]) -> dict[
             embedded.embeddings[own],
             None if probabilities is None else probabilities[own],
             tuple(groups[row] for row in own),
+            None if partners is None else partners[emotion],
         )
         for emotion, own in rows.items()
     }
@@ -113,24 +123,27 @@ class Blocks:
         return np.bincount(self.of[emotion], minlength=self.count)
 
 
-def deal_samples(samples: Samples, blocks: int = BLOCKS, *, seed: int = 0) -> Blocks | None:
-    """Blocks of the clips of all emotions; None where all clips are of one group, so that none can be left out.
+def deal_samples(draws: Sequence[Samples], blocks: int = BLOCKS, *, seed: int = 0) -> list[Blocks] | None:
+    """Blocks of the clips of each draw, for a jackknife over all emotions and draws at once.
 
-    Groups that stand in one emotion only (clips) are dealt emotion by emotion, so that blocks are even; groups that
-    run through several (speakers, or one pool of clips for all emotions) are dealt once.
+    None where all clips are of one group, so that none can be left out. Groups that stand in one emotion of one draw
+    only (clips) are dealt there, so that blocks are even; groups that run through several (speakers, or one pool of
+    clips for all emotions) are dealt once.
     """
-    names = [set(sample.groups) for sample in samples.values()]
+    samples = [sample for draw in draws for sample in draw.values()]
+    names = [set(sample.groups) for sample in samples]
     if len(set().union(*names)) == sum(map(len, names)):
         count = min(blocks, *map(len, names))
-        parts = [
-            deal_blocks(sample.groups, count, seed=seed + i) for i, sample in enumerate(samples.values())
-        ]
+        parts = [deal_blocks(sample.groups, count, seed=seed + i) for i, sample in enumerate(samples)]
     else:
-        groups = [group for sample in samples.values() for group in sample.groups]
+        groups = [group for sample in samples for group in sample.groups]
         count = min(blocks, len(set(groups)))
-        ends = np.cumsum([len(sample) for sample in samples.values()])
+        ends = np.cumsum([len(sample) for sample in samples])
         parts = np.split(deal_blocks(groups, count, seed=seed), ends[:-1])
-    return Blocks(count, dict(zip(samples, parts, strict=True))) if count > 1 else None
+    if count < 2:
+        return None
+    dealt = iter(parts)
+    return [Blocks(count, {emotion: next(dealt) for emotion in draw}) for draw in draws]
 
 
 def deal_labels(samples: Samples, generator: np.random.Generator) -> dict[str, Sample]:

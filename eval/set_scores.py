@@ -19,6 +19,7 @@ from vocalburst.eval.measured_set import (
     S_GEN_TERMS,
     Estimates,
     MeasuredSet,
+    mean_of_draws,
     measure_set,
     merge_deals,
     rated_clips,
@@ -26,7 +27,7 @@ from vocalburst.eval.measured_set import (
 from vocalburst.eval.measures import BOUNDS
 from vocalburst.eval.reliability import reliability_notes
 from vocalburst.eval.s_gen import FID_FLOOR, PROTOCOLS, s_gen
-from vocalburst.eval.samples import Bench, Samples, deal_labels, deal_samples
+from vocalburst.eval.samples import Bench, Samples, deal_labels, deal_samples, join
 from vocalburst.eval.scores import COMPANIONS, MEASURES, EmotionScores, Measure, SetScores, SGen, SGenTerms
 
 DEALS = 5  # of the labels, for the set that has them shuffled
@@ -37,21 +38,28 @@ NOT_COMPUTED = Measure(value=None)
 
 def score_set(
     name: str,
-    samples: Samples,
+    draws: Sequence[Samples],
     bench: Bench,
     *,
     resampled: str,
     notes: Sequence[str] = (),
 ) -> SetScores:
-    """Scores of the samples of each emotion; `resampled`: what their groups are, "speakers" or "clips"."""
-    blocks = deal_samples(samples, bench.blocks, seed=bench.seed)
-    measured = measure_set(samples, bench, blocks)
+    """Scores of the samples of each emotion, the mean over `draws` where there are several of one n.
+
+    resampled: what the groups of the samples are, "speakers" or "clips".
+    """
+    samples, blocks = draws[0], deal_samples(draws, bench.blocks, seed=bench.seed)
+    each = zip(draws, blocks or [None] * len(draws), strict=True)
+    measured = mean_of_draws([measure_set(draw, bench, own) for draw, own in each])
     rated = None
-    if bench.columns is not None and (known := {e: s for e, s in samples.items() if e in bench.columns}):
-        groups = [group for sample in known.values() for group in sample.groups]
+    if bench.columns is not None and (known := [e for e in samples if e in bench.columns]):
+        everything = {emotion: join([draw[emotion] for draw in draws]) for emotion in known}
+        groups = [group for sample in everything.values() for group in sample.groups]
         # Clips that stand for several emotions (silence, noise) are drawn together, as speakers are.
         whole = resampled == "speakers" or len(set(groups)) < len(groups)
-        rated = score_ratings(rated_clips(known, bench.columns), groups if whole else None, seed=bench.seed)
+        rated = score_ratings(
+            rated_clips(everything, bench.columns), groups if whole else None, seed=bench.seed
+        )
     emotions = {e: measures_of(measured.emotions[e]) for e in samples}
     mean = mean_measures(measured)
     if rated is not None:

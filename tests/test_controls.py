@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from vocalburst.eval.clips import open_clips
 from vocalburst.eval.controls import (
     STEP,
     draw_blindly,
+    draw_partners,
     draw_rows,
     measure_waves,
     noise_waves,
     silence_waves,
+    source_place,
     write_pool,
 )
 from vocalburst.gen.data.audio import encode_wave
@@ -52,6 +55,40 @@ def test_too_few_clips_are_refused(clips):
         draw_rows(clips, ["awe", "guilt"], 5)
     with pytest.raises(InputDataError, match="expected 40 clips of 2 emotions, found 21"):
         draw_blindly(clips, ["awe", "fear"], 20)
+
+
+def test_draws_of_one_seed_share_no_clip(clips):
+    draws = [draw_rows(clips, ["fear"], 4, draw=k)["fear"] for k in range(3)]
+    assert sorted(np.concatenate(draws)) == sorted(clips.of("fear"))
+
+
+def test_copies_of_the_reference_come_with_their_sources(clips):
+    reference = replace(clips, names=tuple(f"id-{i}" for i in range(len(clips))))
+    rows = draw_rows(reference, ["awe", "fear"], 6)
+    names = tuple(f"{e}_id-{i}.wav" for i, e in enumerate(reference.emotions))
+    copies = replace(reference, names=names).take(np.random.default_rng(0).permutation(len(clips)))
+    chosen, partners = draw_partners(copies, reference, rows, 6)
+    for emotion, own in chosen.items():
+        sources = [reference.names[rows[emotion][k]] for k in partners[emotion]]
+        assert [copies.names[row] for row in own] == [f"{emotion}_{source}.wav" for source in sources]
+        assert len(set(sources)) == 6
+    some = copies.take(
+        [i for i, name in enumerate(copies.names) if reference.names[rows["awe"][0]] not in name]
+    )
+    chosen, partners = draw_partners(some, reference, rows, 6)
+    assert sorted(partners["awe"]) == [-1, 1, 2, 3, 4, 5]  # its place is filled by the copy of another clip
+    assert len(set(chosen["awe"])) == 6
+
+
+def test_copies_of_other_clips_have_no_partners(clips):
+    rows = draw_rows(clips, ["awe"], 6)
+    others = replace(clips, names=tuple(f"awe_other-{i}.wav" for i in range(len(clips))))
+    chosen, partners = draw_partners(others, clips, rows, 6)
+    assert partners is None
+    np.testing.assert_array_equal(chosen["awe"], draw_rows(others, ["awe"], 6)["awe"])
+    place = {"a_b-1": 7}
+    assert source_place("x/romantic_love_a_b-1.wav", place) == 7
+    assert source_place("a_b-1.wav", place) == -1  # a clip is not named after itself
 
 
 def test_the_blind_draw_takes_other_emotions_as_well_and_no_clip_twice(clips):

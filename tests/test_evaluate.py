@@ -32,17 +32,22 @@ def clip_bytes(emotion: str, seed: int, wobble: float = 0.2) -> bytes:
 
 
 def write_entry(
-    folder: Path, sounds: dict[str, list[bytes]], selected_by: Sequence[str] = (), **more: str
+    folder: Path,
+    sounds: dict[str, list[bytes]],
+    *,
+    name: str = "{emotion}_{i:03d}.wav",
+    selected_by: Sequence[str] = (),
+    **more: str,
 ) -> Path:
     """An output folder as `generate` writes it, as far as a judge looks."""
     folder.mkdir()
     rows = []
     for emotion, own in sounds.items():
         for i, data in enumerate(own):
-            name = f"{emotion}_{i:03d}.wav"
-            (folder / name).write_bytes(data)
+            file_name = name.format(emotion=emotion, i=i)
+            (folder / file_name).write_bytes(data)
             digest = hashlib.sha256(data).hexdigest()
-            row = {"file_name": name, "emotion": emotion, "sha256": digest, "selected_by": selected_by}
+            row = {"file_name": file_name, "emotion": emotion, "sha256": digest, "selected_by": selected_by}
             rows.append({**row, **{key: value.format(i // 2) for key, value in more.items()}})
     (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
@@ -72,7 +77,7 @@ def world(tmp_path_factory) -> Path:
     write_manifest(root / "real" / "manifest.jsonl", records)
     write_entry(root / "entry", made(5000), checkpoint="abc123")
     copies = {e: [clip_bytes(e, 1000 + i, 0.19) for i in range(N)] for e in EMOTIONS}
-    write_entry(root / "copies", copies, speaker="dev-{}")
+    write_entry(root / "copies", copies, name="{emotion}_dev-{emotion}-{i}.wav", speaker="dev-{}")
     small_logmel().save(root / "judge", "", {})
     return root
 
@@ -129,6 +134,9 @@ def test_the_file_holds_every_set_and_every_measure(scored):
         for name in MEASURES:
             assert one.mean[name].value is not None, (one.name, name)
             assert one.mean[name].low <= one.mean[name].value <= one.mean[name].high, (one.name, name)
+    notes = {s.name: s.notes for s in heard.sets}
+    assert any("the floor is the mean over 2 draws of train clips" in note for note in notes["floor"])
+    assert any("these are copies of reference clips" in note for note in notes["copy-synthesis"])
     assert [s.resampled for s in heard.sets] == [
         "clips", "speakers", "speakers", "speakers", "labels", "clips", "clips"
     ]  # fmt: skip

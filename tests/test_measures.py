@@ -155,6 +155,33 @@ def test_intervals_hold_what_other_samples_of_the_same_size_have():
     assert np.mean(list(rates.values())) == pytest.approx(0.95, abs=0.04)
 
 
+def test_copies_of_the_reference_are_compared_as_pairs():
+    """Clips made from the reference are no independent draw: taken for one, they seem better than perfect."""
+    y = points(100, 0)
+    order = np.random.default_rng(1).permutation(100)
+    x = y[order] + 0.02 * points(100, 2)
+    taken, paired = compare(x, y).measures(), compare(x, y, partners=order).measures()
+    assert taken["kad"] < -0.5
+    assert taken["fid_infinity"] < -0.02
+    assert abs(paired["kad"]) < 0.02
+    for name in LIMITS:
+        assert paired[name] == pytest.approx(paired["fid"], abs=1e-3)
+    assert {n for n in DISTANCES if taken[n] != paired[n]} == {"kad", "kid", *LIMITS}
+
+
+def test_pairs_that_differ_by_a_shift_are_at_that_distance():
+    y = points(100, 0)
+    x, partners = y + 0.3, np.arange(100)
+    partners[::10] = -1  # a tenth was made from other clips of the same law
+    x[::10] = points(10, 5) + 0.3
+    found = compare(x, y, partners=partners).measures()
+    assert found["fid_infinity"] == pytest.approx(DIM * 0.09, rel=0.1)
+    block = deal_blocks(np.arange(100))
+    left_out = compare(x, y, partners=partners).measures_without(block, 20)
+    low, high = jackknife_interval(found["fid_infinity"], left_out["fid_infinity"], np.bincount(block), 100)
+    assert low < DIM * 0.09 < high
+
+
 def test_a_measure_without_enough_clips_is_left_out():
     y = points(40, 0)
     assert compare(points(3, 1), y).measures().keys() == DISTANCES - {*LIMITS, "precision", "recall"}

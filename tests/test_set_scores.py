@@ -46,7 +46,7 @@ def bench(n: int = 40, **options) -> Bench:
 
 
 def test_every_emotion_and_the_mean_have_every_measure_with_an_interval():
-    scores = score_set("entry", samples(), bench(), resampled="clips")
+    scores = score_set("entry", [samples()], bench(), resampled="clips")
     assert (scores.n, scores.resampled, set(scores.emotions)) == (200, "clips", set(EMOTIONS))
     for emotion, own in scores.emotions.items():
         assert (own.n, own.n_reference) == (40, 40)
@@ -65,7 +65,7 @@ def test_every_emotion_and_the_mean_have_every_measure_with_an_interval():
 
 
 def test_heep_is_the_one_of_its_formula_in_all_three_readings():
-    scores = score_set("entry", samples(), bench(), resampled="clips")
+    scores = score_set("entry", [samples()], bench(), resampled="clips")
     asked = np.repeat(np.arange(5), 40)
     ratings = np.concatenate([s.probabilities for s in samples().values()])
     for index, emotion in enumerate(EMOTIONS):
@@ -81,7 +81,7 @@ def test_heep_is_the_one_of_its_formula_in_all_three_readings():
 
 def test_s_gen_is_the_one_of_its_formula_with_the_surprises_pooled_at_equal_n():
     toy, on = samples(), bench()
-    (found,) = score_set("entry", toy, on, resampled="clips").s_gen
+    (found,) = score_set("entry", [toy], on, resampled="clips").s_gen
     assert found.protocol == "exvo-10"
     assert set(found.missing) == set(EXVO_10) - {"awe", "fear", "excitement", "surprise"}
 
@@ -120,7 +120,7 @@ def test_dealing_out_the_labels_keeps_the_clips_and_takes_heep_to_zero():
     assert sorted(g for s in dealt.values() for g in s.groups) == sorted(
         g for s in toy.values() for g in s.groups
     )
-    entry = score_set("entry", toy, on, resampled="clips")
+    entry = score_set("entry", [toy], on, resampled="clips")
     shuffled = score_dealt("shuffled", toy, on)
     assert shuffled.resampled == "labels"
     for name in ("heep", "recognised", "coverage", "precision"):
@@ -143,8 +143,8 @@ def test_real_speakers_give_wider_intervals_than_independent_clips():
             found[emotion] = Sample(base.embeddings[pick] + noise, base.probabilities[pick], groups)
         return found
 
-    by_speaker = score_set("floor", rows(8), bench(), resampled="speakers").mean
-    by_clip = score_set("floor", rows(None), bench(), resampled="clips").mean
+    by_speaker = score_set("floor", [rows(8)], bench(), resampled="speakers").mean
+    by_clip = score_set("floor", [rows(None)], bench(), resampled="clips").mean
     for name in ("fid", "kad", "heep"):
         assert by_speaker[name].value == pytest.approx(by_clip[name].value)
         wide, narrow = (m[name].high - m[name].low for m in (by_speaker, by_clip))
@@ -157,29 +157,49 @@ def test_one_pool_of_clips_for_all_emotions_is_drawn_as_one():
         e: Sample(pool.embeddings, pool.probabilities, tuple(f"{e}-{i}" for i in range(40))) for e in EMOTIONS
     }
     for name in ("fid", "recognised"):
-        one, many = (score_set("noise", s, bench(), resampled="clips").mean[name]
+        one, many = (score_set("noise", [s], bench(), resampled="clips").mean[name]
                      for s in (dict.fromkeys(EMOTIONS, pool), alone))  # fmt: skip
         assert one.value == pytest.approx(many.value)
         assert (one.low, one.high) != (many.low, many.high), name
-    joint = deal_samples(dict.fromkeys(EMOTIONS, pool))
+    (joint,) = deal_samples([dict.fromkeys(EMOTIONS, pool)])
     assert all(np.array_equal(joint.of[e], joint.of["awe"]) for e in EMOTIONS)
 
 
+def test_several_draws_are_scored_as_their_mean():
+    draws = [samples(seed=seed, speakers=30) for seed in (1, 2, 3)]
+    one = [score_set("floor", [draw], bench(), resampled="speakers") for draw in draws]
+    mean = score_set("floor", draws, bench(), resampled="speakers")
+    assert mean.n == one[0].n == 200
+    for name in ("fid", "fid_infinity", "kad", "coverage"):
+        assert mean.mean[name].value == pytest.approx(np.mean([s.mean[name].value for s in one])), name
+        assert mean.emotions["awe"].measures[name].value == pytest.approx(
+            np.mean([s.emotions["awe"].measures[name].value for s in one])
+        )
+    asked = np.repeat(np.arange(5), 120)
+    ratings = np.concatenate([draw[e].probabilities for e in EMOTIONS for draw in draws])
+    assert mean.mean["heep"].value == pytest.approx(np.nanmean(heep_by_row(asked, ratings)))
+    widths = [s.mean["kad"].high - s.mean["kad"].low for s in one]
+    assert mean.mean["kad"].high - mean.mean["kad"].low < np.mean(widths)
+    blocks, other = deal_samples(draws[:2])
+    place = dict(zip(draws[0]["awe"].groups, blocks.of["awe"], strict=True))
+    assert all(place[g] == b for g, b in zip(draws[1]["fear"].groups, other.of["fear"], strict=True))
+
+
 def test_blocks_are_even_for_clips_and_joint_for_speakers():
-    clips = deal_samples(samples(n=40))
+    (clips,) = deal_samples([samples(n=40)])
     assert clips.count == 20
     assert all((clips.sizes(e) == 2).all() for e in EMOTIONS)
     voices = samples(n=40, speakers=30)
-    joint = deal_samples(voices)
+    (joint,) = deal_samples([voices])
     blocks = {}
     for emotion in EMOTIONS:
         for group, block in zip(voices[emotion].groups, joint.of[emotion], strict=True):
             assert blocks.setdefault(group, block) == block
-    assert deal_samples(samples(speakers=1)) is None
+    assert deal_samples([samples(speakers=1)]) is None
 
 
 def test_a_single_speaker_has_no_interval_and_a_note():
-    scores = score_set("floor", samples(speakers=1), bench(), resampled="speakers")
+    scores = score_set("floor", [samples(speakers=1)], bench(), resampled="speakers")
     assert scores.mean["fid"].low is None
     assert scores.mean["heep"].low is None
     assert any("no intervals" in note for note in scores.notes)
@@ -187,7 +207,7 @@ def test_a_single_speaker_has_no_interval_and_a_note():
 
 def test_an_evaluator_without_a_recogniser_gives_distances_and_a_note():
     toy = {e: Sample(s.embeddings, None, s.groups) for e, s in samples().items()}
-    scores = score_set("entry", toy, bench(columns=None), resampled="clips")
+    scores = score_set("entry", [toy], bench(columns=None), resampled="clips")
     assert scores.mean["fid"].value > 0
     assert scores.mean["heep"].value is None
     assert scores.heep_overall.value is None
@@ -196,7 +216,7 @@ def test_an_evaluator_without_a_recogniser_gives_distances_and_a_note():
 
 
 def test_an_emotion_that_the_evaluator_does_not_rate_leaves_the_mean_of_heep_empty():
-    scores = score_set("entry", samples(), bench(columns=("awe", "fear", "elation", "pride", "shame", "guilt")),
+    scores = score_set("entry", [samples()], bench(columns=("awe", "fear", "elation", "pride", "shame", "guilt")),
                        resampled="clips")  # fmt: skip
     assert scores.emotions["awe"].measures["heep"].value is not None
     assert scores.emotions["surprise_negative"].measures["heep"].value is None
@@ -208,9 +228,9 @@ def test_only_a_gaussian_of_the_reference_gives_the_same_frechet_distances_and_s
     on = bench()
     gaussians = {e: gaussian_statistics(r.embeddings, IDENTITY) for e, r in on.references.items()}
     alone = score_set(
-        "entry", samples(), Bench(gaussians, IDENTITY, COLUMNS, ("exvo-10",)), resampled="clips"
+        "entry", [samples()], Bench(gaussians, IDENTITY, COLUMNS, ("exvo-10",)), resampled="clips"
     )
-    whole = score_set("entry", samples(), on, resampled="clips")
+    whole = score_set("entry", [samples()], on, resampled="clips")
     for name in ("fid", "fid_infinity", "heep", "recognised"):
         assert alone.mean[name] == whole.mean[name]
     assert alone.mean["kad"].value is None
@@ -221,21 +241,21 @@ def test_only_a_gaussian_of_the_reference_gives_the_same_frechet_distances_and_s
 def test_few_clips_are_told():
     toy = samples(n=40)
     toy["fear"] = sample("fear", 5, 0)
-    scores = score_set("floor", toy, bench(), resampled="clips")
+    scores = score_set("floor", [toy], bench(), resampled="clips")
     notes = " / ".join(scores.notes)
     assert "5 clips for 6 dimensions leave the covariances singular" in notes
     assert "FID∞ cannot be computed from what there is of fear" in notes
     assert (scores.emotions["fear"].n, scores.emotions["fear"].n_reference) == (5, 40)
     assert scores.mean["fid_infinity"].value is None
     assert scores.mean["fid"].value is not None
-    assert not score_set("entry", samples(), bench(), resampled="clips").notes
+    assert not score_set("entry", [samples()], bench(), resampled="clips").notes
 
 
 def test_clips_that_cannot_be_measured_name_their_emotion():
     toy = samples()
     toy["fear"] = sample("fear", 1, 0)
     with pytest.raises(InputDataError, match="fear: the clips to score: expected at least 2 clips, got 1"):
-        score_set("entry", toy, bench(), resampled="clips")
+        score_set("entry", [toy], bench(), resampled="clips")
 
 
 def test_a_function_of_estimates_has_the_replicates_of_the_function():
