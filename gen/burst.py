@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+STRENGTH = 0.8  # of a variation; below 0.7 the clip hardly changes (docs/control.md)
+
 
 @dataclass(frozen=True)
 class BurstSpec:

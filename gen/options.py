@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from vocalburst.gen.burst import STRENGTH
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 AUDIO_FORMATS = ("wav", "wav-float", "flac", "ogg")  # the keys of audio.FORMATS, which is slow to import
 POSITIONS = 7  # of a sweep
-STRENGTH = 0.5  # of a variation
 SELECTOR = "logmel"  # ships with the package; `emo18` and the like are kept for scoring
 
 # Given together with --from-manifest these would contradict its rows.
@@ -29,7 +30,7 @@ examples:
   generate --all-emotions --n 100 --out submission/
   generate --from awe --to fear --positions 7 --n 4              (sweeps: only the emotion changes)
   generate --emotion awe --intensity 0.2:1 --positions 5 --n 4   (the same with the intensity)
-  generate --emotion awe --like clip.wav --strength 0.5 --n 4    (variations of a real clip)
+  generate --emotion awe --like clip.wav --strength 0.8 --n 4    (variations of a real clip)
   generate --emotion awe --best-of 4 --n 10                      (of 4 candidates the clearest)
   generate --from-manifest out/manifest.jsonl --out again/       (the same clips again, byte for byte)
   accelerate launch -m vocalburst.gen.generate --all-emotions --n 1000 --out many/

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin
 
-from vocalburst.gen.burst import Burst, BurstSpec
+from vocalburst.gen.burst import STRENGTH, Burst, BurstSpec
 from vocalburst.gen.checkpoint import (
     check_finite,
     content_hash,
@@ -40,7 +40,7 @@ from vocalburst.gen.models.prior import Attributes, ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.models.vocoder import BurstVocoder, load_vocoder
 from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, guided, sample
-from vocalburst.gen.time_scale import stretch_active, stretch_factor
+from vocalburst.gen.time_scale import PASSES, stretch_active, stretch_factor
 
 ROWS = 32  # clips per network call on an accelerator, always: another batch shape could change the bytes
 MARGIN = 0.1  # seconds that a clip of an asked-for duration is longer than its voice-active part
@@ -266,13 +266,15 @@ class BurstPipeline(DiffusionPipeline):
             noise[row, :, :length] = self.noise(spec, length)
             mask[row, :length] = True
         device, first = self.device, specs[0]
+        low, high = self.defaults["guidance_interval"]
         denoiser = guided(
             self.transformer,
             self.condition(specs, drawn).to(device),
             first.guidance,
             mask=mask.to(device) if frames else None,
             guide=self.guide if self.defaults["guidance_by"] == "guide" else None,
-            interval=tuple(self.defaults["guidance_interval"]),
+            # The same part of the way, where it begins at the noise share `strength` instead of at 1.
+            interval=(low * first.strength, high),
         )
         scheduler = self.scheduler
         if first.scheduler != self.defaults["scheduler"]:
@@ -301,17 +303,18 @@ class BurstPipeline(DiffusionPipeline):
         def vocode(mel: torch.Tensor) -> np.ndarray:
             return (self.vocoder(mel[None])[0] * gain).float().cpu().numpy()
 
-        wave, factor = vocode(mel), None
+        wave, stretched = vocode(mel), None
         if spec.duration is not None and spec.stretched:
-            first, last = active_span(wave)
-            factor = stretch_factor((last - first) / SAMPLE_RATE, spec.duration)
-            if factor != 1:
-                hop = self.mel_config.hop_length
-                margin = MARGIN * SAMPLE_RATE / hop
-                mel = stretch_active(mel, first / hop, last / hop, factor, margin)
-                wave = vocode(mel)
+            hop, stretched = self.mel_config.hop_length, 1.0
+            for _ in range(PASSES):
+                first, last = active_span(wave)
+                factor = stretch_factor((last - first) / SAMPLE_RATE, spec.duration, stretched)
+                if factor == 1:
+                    break
+                mel = stretch_active(mel, first / hop, last / hop, factor, MARGIN * SAMPLE_RATE / hop)
+                wave, stretched = vocode(mel), stretched * factor
         voice = None if drawn.voice == NO_VOICE else drawn.voice
-        return Burst(wave, mel.cpu().numpy(), voice, drawn.active_seconds, spec.seed, factor)
+        return Burst(wave, mel.cpu().numpy(), voice, drawn.active_seconds, spec.seed, stretched)
 
     def __call__(
         self,
@@ -326,7 +329,7 @@ class BurstPipeline(DiffusionPipeline):
         guidance_scale: float | None = None,
         scheduler: str | None = None,
         like: np.ndarray | None = None,
-        strength: float = 0.5,
+        strength: float = STRENGTH,
         return_dict: bool = True,
     ) -> AudioPipelineOutput | tuple[list[np.ndarray]]:
         """Bursts of one request (`awe`, or `awe:0.7,fear:0.3`) with the seeds seed, seed + 1, ...

@@ -14,13 +14,17 @@ import torch
 
 TOLERANCE = 0.05  # a voice this near to the asked length, relatively, is left alone
 LIMITS = (0.5, 2.0)  # a larger factor would turn the clip into another one
+PASSES = 2  # a stretched voice is measured again: its quiet edges may count by then, or no longer
 
 
-def stretch_factor(active_seconds: float, asked_seconds: float) -> float:
-    """By how much to stretch a voice of `active_seconds`; 1.0 leaves it alone (silence too, which has no voice)."""
+def stretch_factor(active_seconds: float, asked_seconds: float, done: float = 1.0) -> float:
+    """By how much to stretch a voice of `active_seconds` that was stretched by `done` before; 1.0 leaves it alone.
+
+    All in all the factor stays within `LIMITS`. Silence has no voice to stretch.
+    """
     if active_seconds == 0 or abs(active_seconds / asked_seconds - 1) <= TOLERANCE:
         return 1.0
-    return min(max(asked_seconds / active_seconds, LIMITS[0]), LIMITS[1])
+    return min(max(done * asked_seconds / active_seconds, LIMITS[0]), LIMITS[1]) / done
 
 
 def stretch_active(

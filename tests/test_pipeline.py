@@ -101,7 +101,7 @@ def test_the_voice_is_stretched_to_the_duration(pipeline, seconds):
 
 def test_a_voice_of_the_right_length_is_left_alone(pipeline, monkeypatch):
     (plain,) = pipeline.synthesise([spec(duration=0.5, stretched=False)])
-    monkeypatch.setattr("vocalburst.gen.pipeline.stretch_factor", lambda active, asked: 1.0)
+    monkeypatch.setattr("vocalburst.gen.pipeline.stretch_factor", lambda active, asked, done: 1.0)
     (burst,) = pipeline.synthesise([spec(duration=0.5)])
     assert burst.stretch == 1.0 and burst.wave.tobytes() == plain.wave.tobytes()
 
@@ -160,6 +160,21 @@ def test_weak_variations_stay_near_their_clip(pipeline):
 
     away = [distance(strength) for strength in (0.05, 0.3, 0.6, 1.0)]
     assert away == sorted(away) and away[0] < 0.1 * away[-1]
+
+
+def test_guidance_covers_the_same_part_of_a_shorter_way(tiny_checkpoint):
+    own = load_generator(tiny_checkpoint)
+    asked = spec(like=like(), strength=0.5, steps=10, guidance=4.0)
+
+    def result(interval: list[float]) -> bytes:
+        own.defaults["guidance_interval"] = interval
+        return own.synthesise([asked])[0].wave.tobytes()
+
+    everywhere = result([0.0, 1.0])
+    assert result([0.1, 1.0]) == everywhere  # the lowest level, 0.1, is above 0.5 * 0.1
+    assert len({result([low, 1.0]) for low in (0.0, 0.7, 0.9)}) == 3  # from 0.1, 0.4 and 0.5 on
+    unguided = own.synthesise([replace(asked, guidance=1.0)])[0].wave.tobytes()
+    assert result([0.9, 1.0]) != unguided == result([1.1, 1.2])
 
 
 @torch.inference_mode()

@@ -26,6 +26,13 @@ def test_the_factor_brings_the_voice_to_its_length(active, asked, factor):
     assert stretch_factor(active, asked) == pytest.approx(factor)
 
 
+def test_a_second_stretch_only_goes_on_to_the_limit():
+    assert stretch_factor(0.5, 1.0, done=1.0) == 2.0
+    assert stretch_factor(0.8, 1.0, done=1.6) == pytest.approx(1.25)
+    assert stretch_factor(0.8, 1.0, done=2.0) == 1.0 and stretch_factor(1.5, 1.0, done=0.5) == 1.0
+    assert stretch_factor(0.99, 1.0, done=1.7) == 1.0
+
+
 def test_limits_of_the_factor():
     assert stretch_factor(0.1, 1.0) == LIMITS[1] and stretch_factor(2.0, 0.3) == LIMITS[0]
     assert stretch_factor(0.0, 1.0) == 1.0  # silence
