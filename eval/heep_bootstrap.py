@@ -142,12 +142,17 @@ def mean_measure(values: np.ndarray, resampled: np.ndarray | None) -> Measure:
     """Mean over emotions of values [1, E], with the percentiles of that of resampled [B, E]."""
     if np.isnan(values).all():
         return Measure(value=None)
-    value = float(np.nanmean(values))
+    value = exact_zero(np.nanmean(values))
     if resampled is None:
         return Measure(value=value)
     kept = resampled[~np.isnan(resampled).all(axis=1)]
     low, high = np.percentile(np.nanmean(kept, axis=1), LEVELS)
-    return Measure(value=value, low=float(low), high=float(high))
+    return Measure(value=value, low=exact_zero(low), high=exact_zero(high))
+
+
+def exact_zero(value: float) -> float:
+    """Without the rounding that a sum of correlations leaves where it is 0, as for the same clips in each emotion."""
+    return 0.0 if abs(value) < ROUNDING else float(value)
 
 
 def row_correlation(

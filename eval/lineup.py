@@ -28,7 +28,8 @@ FLOOR_DRAWS = 4  # at most: everything is divided by the floor, so its luck shou
 Rows = Mapping[str, np.ndarray]  # of clips, by emotion
 PAIRED = (
     "these are copies of reference clips: FID∞ is read from halves that keep a clip with its source, KAD and KID leave "
-    "such pairs out, precision and coverage are near 1 by construction, and speakers are those of the reference"
+    "such pairs out, precision and coverage are near 1 by construction, speakers are those of the reference, and there "
+    "is no S_GEN"
 )
 
 

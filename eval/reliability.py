@@ -19,7 +19,8 @@ def reliability_notes(measured: MeasuredSet, samples: Samples, bench: Bench) -> 
         *few_clips(sizes, bench.statistics(next(iter(samples))).dim),
         *not_computed(measured, bench),
     ]
-    for protocol, terms in measured.protocols.items():
+    paired = any(sample.partners is not None for sample in samples.values())  # no S_GEN of these
+    for protocol, terms in () if paired else measured.protocols.items():
         low = [
             e for e, found in terms.items() if any(found[t].value < FID_FLOOR for t in found if t != "heep")
         ]

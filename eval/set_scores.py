@@ -78,7 +78,8 @@ def score_set(
         mean=mean,
         heep_column=NOT_COMPUTED if rated is None else rated.column_mean,
         heep_overall=NOT_COMPUTED if rated is None else rated.overall,
-        s_gen=all_s_gen(measured),
+        # The inverse of a distance between clips and their own copies says nothing and would dwarf every other.
+        s_gen=() if any(sample.partners is not None for sample in samples.values()) else all_s_gen(measured),
         notes=(*notes, *reliability_notes(measured, samples, bench)),
     )
 

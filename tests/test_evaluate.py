@@ -137,6 +137,7 @@ def test_the_file_holds_every_set_and_every_measure(scored):
     notes = {s.name: s.notes for s in heard.sets}
     assert any("the floor is the mean over 2 draws of train clips" in note for note in notes["floor"])
     assert any("these are copies of reference clips" in note for note in notes["copy-synthesis"])
+    assert {s.name for s in heard.sets if not s.s_gen} == {"copy-synthesis"}
     assert [s.resampled for s in heard.sets] == [
         "clips", "speakers", "speakers", "speakers", "labels", "clips", "clips"
     ]  # fmt: skip

@@ -47,6 +47,14 @@ def test_by_column_is_undefined_for_a_single_emotion():
     assert score_ratings(clips, None).row[1] is None
 
 
+def test_the_same_clips_for_every_emotion_score_zero_and_not_its_rounding():
+    pool = np.random.default_rng(3).dirichlet(np.ones(30), size=20)
+    clips = RatedClips(np.repeat(np.arange(30), 20), np.tile(pool, (30, 1)))
+    found = score_ratings(clips, [f"clip-{i % 20}" for i in range(600)], resamples=50)
+    assert (found.row_mean.value, found.row_mean.low, found.row_mean.high) == (0, 0, 0)
+    assert found.overall.value == 0
+
+
 def test_the_scores_and_their_means_are_those_of_all_clips():
     scores = score_ratings(RatedClips(ASKED, RATINGS), SPEAKERS)
     row, column = heep_by_row(ASKED, RATINGS), heep_by_column(ASKED, RATINGS)
