@@ -234,12 +234,11 @@ def voice_curve(sets: dict[str, tuple[np.ndarray, Sequence[str], Sequence[str]]]
             for v in names
         ]
         measures = {
-            "voices": Measure(value=float(len(names))),
             "distance within a voice": mean_measure(own),
             "distance to other voices": mean_measure(other),
             "same voice is nearer (0.5: chance)": mean_measure(separation(distance, voices, emotions)),
         }
-        lines.append(Line(label, len(voice), measures))
+        lines.append(Line(f"{label}, {len(names)} voices", len(voice), measures))
     return Curve("voice", "clips", tuple(lines))
 
 
