@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vocalburst.eval.heep import check_ratings
-from vocalburst.eval.recognition import LEVELS
+from vocalburst.eval.rates import LEVELS
 from vocalburst.eval.scores import Measure
 
 RESAMPLES = 1000

@@ -19,7 +19,7 @@ from scipy.stats import t as student_t
 
 from vocalburst.eval.jackknife import LEVEL
 from vocalburst.eval.memorisation import copy_audit, feature_likelihood, nearest_two, rank_z
-from vocalburst.eval.recognition import LEVELS
+from vocalburst.eval.rates import LEVELS
 from vocalburst.eval.scores import CopyPair, Measure, Memorisation
 
 SPLITS = 50  # of the reference speakers in halves, for the band of C_T

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vocalburst.eval import recognition
+from vocalburst.eval import rates
 from vocalburst.eval.clips import ClipSet, locate, open_clips
 from vocalburst.eval.embed import embed
 from vocalburst.eval.listening_session import counted
@@ -64,7 +64,7 @@ def hear_beside(evaluator: Evaluator, clips: ClipSet, limits: np.ndarray, seed: 
             f"{clips.label}: has no clip of {', '.join(missing)}, which the generated clips have"
         )
     asked = indices(clips, emotions)
-    chosen = recognition.draw_equal(asked, limits, seed=seed)
+    chosen = rates.draw_equal(asked, limits, seed=seed)
     clips = clips.take(chosen)
     named = any(clips.speakers)
     speakers = [speaker or name for speaker, name in zip(clips.speakers, clips.names, strict=True)]

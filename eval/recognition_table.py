@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vocalburst.eval import recognition
+from vocalburst.eval import rates
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ def summary(heard: Heard, emotions: tuple[str, ...], seed: int) -> dict:
     counts = np.bincount(heard.asked, minlength=len(emotions))
     columns = {}
     for key, values in (("rate", heard.hits), ("probability", heard.asked_probability)):
-        columns[key] = recognition.emotion_means(values, heard.asked, len(emotions))
+        columns[key] = rates.emotion_means(values, heard.asked, len(emotions))
         result[key] = float(np.nanmean(columns[key]))
         if heard.speakers is None:
-            interval = recognition.interval_over_clips(values, heard.asked, seed=seed)
+            interval = rates.interval_over_clips(values, heard.asked, seed=seed)
         else:
-            interval = recognition.interval_over_groups(values, heard.asked, heard.speakers, seed=seed)
+            interval = rates.interval_over_groups(values, heard.asked, heard.speakers, seed=seed)
         result[f"{key}_interval"] = list(interval)
     result["emotions"] = per_emotion(counts, columns, emotions)
     predicted = heard.probability.argmax(axis=1)
-    result["confusion"] = recognition.confusion(heard.asked, predicted, len(emotions)).tolist()
+    result["confusion"] = rates.confusion(heard.asked, predicted, len(emotions)).tolist()
     return result
 
 
@@ -58,7 +58,7 @@ def shuffled_summary(heard: Heard, emotions: tuple[str, ...], seed: int) -> dict
     columns = {}
     one_hot = np.eye(len(emotions))[heard.probability.argmax(axis=1)]
     for key, values in (("rate", one_hot), ("probability", heard.probability)):
-        columns[key], interval = recognition.shuffled_rates(heard.asked, values, seed=seed)
+        columns[key], interval = rates.shuffled_rates(heard.asked, values, seed=seed)
         result[key] = float(np.nanmean(columns[key]))
         result[f"{key}_interval"] = list(interval)
     result["emotions"] = per_emotion(np.bincount(heard.asked, minlength=len(emotions)), columns, emotions)

@@ -27,9 +27,9 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from vocalburst.eval.augmentation import Augmentation, MelAugmentation, WaveAugmentation, mixed_batch
+from vocalburst.eval.rates import confusion, interval_over_groups, recalls, unweighted_average_recall
 from vocalburst.eval.recogniser import NetworkConfig, Recogniser, pad_features, recogniser_class
 from vocalburst.eval.recogniser_card import render_card
-from vocalburst.eval.recognition import confusion, interval_over_groups, recalls, unweighted_average_recall
 from vocalburst.gen.cli import run
 from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.data.errors import InputDataError

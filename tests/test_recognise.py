@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from recogniser_fixtures import EMOTIONS, small_logmel, tone
 
-from vocalburst.eval import recognition
+from vocalburst.eval import rates
 from vocalburst.eval.recognise import main
 from vocalburst.gen.data.audio import encode_wave, read_wave
 from vocalburst.gen.data.manifest import Clip, write_manifest
@@ -19,13 +19,13 @@ from vocalburst.gen.data.manifest import Clip, write_manifest
 def test_confusion_and_recalls_of_a_case_done_by_hand():
     asked = np.array([0, 0, 0, 0, 1, 1, 2])
     predicted = np.array([0, 0, 0, 1, 1, 2, 2])
-    counts = recognition.confusion(asked, predicted, 4)
+    counts = rates.confusion(asked, predicted, 4)
     assert counts.tolist() == [[3, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    assert recognition.recalls(counts)[:3].tolist() == [0.75, 0.5, 1.0]
-    assert np.isnan(recognition.recalls(counts)[3])
-    assert recognition.unweighted_average_recall(counts) == pytest.approx(0.75)
+    assert rates.recalls(counts)[:3].tolist() == [0.75, 0.5, 1.0]
+    assert np.isnan(rates.recalls(counts)[3])
+    assert rates.unweighted_average_recall(counts) == pytest.approx(0.75)
     hits = (asked == predicted).astype(float)
-    assert recognition.emotion_means(hits, asked, 4)[:3].tolist() == [0.75, 0.5, 1.0]
+    assert rates.emotion_means(hits, asked, 4)[:3].tolist() == [0.75, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def test_confusion_and_recalls_of_a_case_done_by_hand():
 )
 def test_confusion_refuses_what_it_cannot_count(asked, predicted, match):
     with pytest.raises(ValueError, match=match):
-        recognition.confusion(np.array(asked, dtype=int), np.array(predicted, dtype=int), 3)
+        rates.confusion(np.array(asked, dtype=int), np.array(predicted, dtype=int), 3)
 
 
 def test_interval_over_clips_has_the_binomial_width():
     asked = np.repeat([0, 1, 2, 3], 100)
     values = np.tile([0.0, 1.0], 200)
-    low, high = recognition.interval_over_clips(values, asked)
+    low, high = rates.interval_over_clips(values, asked)
     half = 1.96 * np.sqrt(0.25 / 100 / 4)  # the mean of four rates of 100 fair coins each
     assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=0.01)
 
@@ -53,17 +53,17 @@ def test_interval_over_clips_has_the_binomial_width():
 def test_interval_over_clips_keeps_emotions_of_different_size_equal():
     asked = np.array([0] * 1000 + [1] * 2)
     values = np.array([0.0] * 1000 + [1.0] * 2)
-    assert recognition.interval_over_clips(values, asked) == (0.5, 0.5)
+    assert rates.interval_over_clips(values, asked) == (0.5, 0.5)
 
 
 def test_interval_over_groups_is_that_of_the_groups_not_of_the_clips():
     groups = [str(s) for s in range(40) for _ in range(50)]
     values = np.repeat(np.tile([0.0, 1.0], 20), 50)  # a speaker is always or never recognised
     asked = np.tile(np.arange(2), 1000)
-    low, high = recognition.interval_over_groups(values, asked, groups)
+    low, high = rates.interval_over_groups(values, asked, groups)
     half = 1.96 * np.sqrt(0.25 / 40)
     assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=0.03)
-    narrow = recognition.interval_over_clips(values, asked)
+    narrow = rates.interval_over_clips(values, asked)
     assert narrow[1] - narrow[0] < (high - low) / 4
 
 
@@ -78,29 +78,27 @@ def test_interval_over_groups_against_a_loop():
         chosen = [i for name, times in zip(names, draw, strict=True) for _ in range(times) for i in range(60)
                   if groups[i] == name]  # fmt: skip
         means.append(np.mean([values[[i for i in chosen if asked[i] == e]].mean() for e in range(3)]))
-    expected = np.percentile(means, recognition.LEVELS)
-    assert recognition.interval_over_groups(values, asked, groups, seed=5, resamples=50) == pytest.approx(
-        expected
-    )
+    expected = np.percentile(means, rates.LEVELS)
+    assert rates.interval_over_groups(values, asked, groups, seed=5, resamples=50) == pytest.approx(expected)
 
 
 def test_shuffled_labels_score_what_is_predicted_by_share():
     generator = np.random.default_rng(0)
     asked = np.repeat(np.arange(4), 50)
     predicted = generator.choice(4, size=200, p=[0.7, 0.2, 0.1, 0.0])
-    rates, (low, high) = recognition.shuffled_rates(asked, np.eye(4)[predicted], permutations=400)
+    shuffled, (low, high) = rates.shuffled_rates(asked, np.eye(4)[predicted], permutations=400)
     share = np.bincount(predicted, minlength=4) / 200
-    np.testing.assert_allclose(rates, share, atol=0.015)
+    np.testing.assert_allclose(shuffled, share, atol=0.015)
     assert low < 0.25 < high
 
 
 def test_draw_equal_is_seeded_exact_and_independent_between_emotions():
     asked = np.array([0] * 10 + [1] * 3 + [2] * 10)
-    drawn = recognition.draw_equal(asked, np.array([4, 5, 0]), seed=1)
+    drawn = rates.draw_equal(asked, np.array([4, 5, 0]), seed=1)
     assert np.bincount(asked[drawn], minlength=3).tolist() == [4, 3, 0]
-    more = recognition.draw_equal(asked, np.array([4, 3, 10]), seed=1)
+    more = rates.draw_equal(asked, np.array([4, 3, 10]), seed=1)
     assert set(drawn) <= set(more)
-    assert not np.array_equal(drawn, recognition.draw_equal(asked, np.array([4, 5, 0]), seed=2))
+    assert not np.array_equal(drawn, rates.draw_equal(asked, np.array([4, 5, 0]), seed=2))
 
 
 @pytest.fixture
@@ -163,19 +161,19 @@ def test_command_agrees_with_clip_by_clip_counting(world, monkeypatch, capsys):
 
     model = small_logmel()
     model = model.load_tensors(model.stored_tensors())
-    rates, probabilities = [], []
+    hit_rates, probabilities = [], []
     for e, emotion in enumerate(EMOTIONS):
         waves = [read_wave(world / "clips" / row["file_name"]) for row in read_json_rows(world / "clips")
                  if row["emotion"] == emotion]  # fmt: skip
         heard = np.concatenate([model.probabilities([wave]) for wave in waves])
-        rates.append(np.mean(heard.argmax(axis=1) == e))
+        hit_rates.append(np.mean(heard.argmax(axis=1) == e))
         probabilities.append(heard[:, e].mean())
         assert sets["generated"]["emotions"][emotion]["n"] == len(waves)
-        assert sets["generated"]["emotions"][emotion]["rate"] == pytest.approx(rates[-1])
+        assert sets["generated"]["emotions"][emotion]["rate"] == pytest.approx(hit_rates[-1])
         assert sets["generated"]["emotions"][emotion]["probability"] == pytest.approx(
             probabilities[-1], abs=1e-5
         )
-    assert sets["generated"]["rate"] == pytest.approx(np.mean(rates))
+    assert sets["generated"]["rate"] == pytest.approx(np.mean(hit_rates))
     assert sets["generated"]["probability"] == pytest.approx(np.mean(probabilities), abs=1e-5)
     assert sets["copy"]["rate"] == sets["generated"]["rate"]
     assert sets["generated"]["resampled"] == "clips" and sets["real dev"]["resampled"] == "speakers"

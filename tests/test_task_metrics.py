@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vocalburst.eval import recognition
+from vocalburst.eval import rates
 from vocalburst.eval.tasks import metrics
 from vocalburst.eval.tasks.bootstrap import interval, resampled_totals
 
@@ -193,9 +193,9 @@ def test_the_interval_of_a_uar_is_that_of_recognition(grouped):
     found = interval(np.nanmean(metrics.recalls_of(sums.reshape(-1, 3, 3)), axis=1))
     hits = (truth == answer).astype(float)
     if grouped:
-        expected = recognition.interval_over_groups(hits, truth, groups, seed=4)
+        expected = rates.interval_over_groups(hits, truth, groups, seed=4)
     else:
-        expected = recognition.interval_over_clips(hits, truth, seed=4)
+        expected = rates.interval_over_clips(hits, truth, seed=4)
     assert found == pytest.approx(expected, abs=1e-12)
 
 

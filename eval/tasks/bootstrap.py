@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vocalburst.eval.recognition import LEVELS, RESAMPLES
+from vocalburst.eval.rates import LEVELS, RESAMPLES
 
 BLOCK = 50  # resamples whose weights of all clips are held at once
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vocalburst.eval import recognition
+from vocalburst.eval import rates
 
 MODES = ("official", "exact")
 DECIMALS = 4  # of an official CCC
@@ -58,18 +58,18 @@ def mae(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 def uar(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> float:
     """Unweighted average recall over the classes that have clips."""
-    return recognition.unweighted_average_recall(recognition.confusion(truth, predicted, n_classes))
+    return rates.unweighted_average_recall(rates.confusion(truth, predicted, n_classes))
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> float:
     """Share of the clips whose class is the predicted one."""
-    counts = recognition.confusion(truth, predicted, n_classes)
+    counts = rates.confusion(truth, predicted, n_classes)
     return float(np.trace(counts) / counts.sum())
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> float:
     """Mean over the classes that have clips of 2 hits / (clips of the class + predictions of it)."""
-    counts = recognition.confusion(truth, predicted, n_classes)
+    counts = rates.confusion(truth, predicted, n_classes)
     present = counts.sum(axis=1) > 0
     f1 = 2 * np.diag(counts)[present] / (counts.sum(axis=1) + counts.sum(axis=0))[present]
     return float(f1.mean())
@@ -159,8 +159,8 @@ def known_moments(sums: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def class_sums(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
     """Summands [N, K, 3] of class indices [N]: of the class, predicted as it, both."""
-    recognition.check_indices(truth, n_classes)
-    recognition.check_indices(predicted, n_classes)
+    rates.check_indices(truth, n_classes)
+    rates.check_indices(predicted, n_classes)
     own, answer = np.eye(n_classes)[truth], np.eye(n_classes)[predicted]
     return np.stack((own, answer, own * answer), axis=-1)
 

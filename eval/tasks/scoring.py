@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vocalburst.eval.recognition import RESAMPLES
+from vocalburst.eval.rates import RESAMPLES
 from vocalburst.eval.tasks import metrics
 from vocalburst.eval.tasks.bootstrap import interval, resampled_totals
 from vocalburst.eval.tasks.registry import Part, Task
