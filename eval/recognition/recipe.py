@@ -6,24 +6,28 @@ the best epoch are kept (LoopQ solution, section 3.7).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from vocalburst.eval.recognition.estimator import Settings
+
+Optimizer = Literal["adam", "adamw"]
+Divisor = Annotated[float, Field(gt=1)]
+BatchSize = Annotated[int, Field(ge=2)]
 
 
 class Recipe(Settings):
     """Settings that every network has; a model overrides the defaults by those of its paper."""
 
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0)  # of what starts from random weights
-    lr_pretrained: float = Field(1e-5, gt=0)  # of what does not
-    weight_decay: float = Field(0.0, ge=0)
-    rho: float = Field(10.0, gt=1)
-    patience: int = Field(10, ge=1)  # epochs
+    optimizer: Optimizer = "adamw"
+    lr: PositiveFloat = 1e-3  # of what starts from random weights
+    lr_pretrained: PositiveFloat = 1e-5  # of what does not
+    weight_decay: NonNegativeFloat = 0.0
+    rho: Divisor = 10.0
+    patience: PositiveInt = 10  # epochs
     schedule: Literal["plateau", "cosine"] = "plateau"  # cosine: to zero at the last epoch, for short budgets
-    epochs: int = Field(30, ge=1)  # at most
-    batch_size: int = Field(32, ge=2)  # over all processes
-    clip_norm: float = Field(5.0, gt=0)
+    epochs: PositiveInt = 30  # at most
+    batch_size: BatchSize = 32  # over all processes
+    clip_norm: PositiveFloat = 5.0
     bf16: bool = False  # autocast; faster where the machine has the units
