@@ -25,7 +25,7 @@ def unsettled(model):
     for name, value in network.state_dict().items():
         if name.endswith(("running_mean", "norm.bias")):
             value.normal_(std=0.5, generator=generator)
-    network.body.mel_mean.fill_(-6.0)
+    network.body.standard.mean.fill_(-6.0)
     return network.eval()
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import soxr
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import nn
 from torch.nn import functional
 
@@ -24,8 +25,9 @@ from vocalburst.eval.augmentation import MelAugmentation
 from vocalburst.eval.evaluators import load_evaluator
 from vocalburst.eval.logmel import LEVEL_DB, MIN_SAMPLES, Stage, attentive_statistics, keep_valid
 from vocalburst.eval.recogniser import active_part
+from vocalburst.eval.recognition.lflb import Standard
 from vocalburst.eval.recognition.network import Network, NetworkModel
-from vocalburst.eval.recognition.recipe import Recipe
+from vocalburst.eval.recognition.recipe import BatchSize, Recipe
 from vocalburst.eval.recognition.teacher import lacking, soften, teacher_probabilities
 from vocalburst.gen.data.audio import SAMPLE_RATE, rms_db
 from vocalburst.gen.data.errors import InputDataError
@@ -53,10 +55,10 @@ class Wav2SmallSettings(Recipe):
     augmentation: MelAugmentation = MelAugmentation(
         max_crop=8, max_bin_shift=2, time_masks=1, max_time_mask=12, frequency_masks=1, max_frequency_mask=8
     )
-    lr: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    schedule: str = Field("cosine", pattern="^(plateau|cosine)$")
-    batch_size: int = Field(64, ge=2)
+    lr: PositiveFloat = 3e-3
+    weight_decay: NonNegativeFloat = 0.01
+    schedule: Literal["plateau", "cosine"] = "cosine"
+    batch_size: BatchSize = 64
 
 
 class SmallBody(nn.Module):
@@ -65,8 +67,7 @@ class SmallBody(nn.Module):
     def __init__(self, settings: Wav2SmallSettings):
         super().__init__()
         widths = settings.channels
-        self.register_buffer("mel_mean", torch.zeros(MEL.n_mels))
-        self.register_buffer("mel_std", torch.ones(MEL.n_mels))
+        self.standard = Standard(MEL.n_mels)
         self.stem = nn.Conv2d(1, widths[0], 5, stride=2, padding=2, bias=False)
         self.stem_norm = nn.BatchNorm2d(widths[0])
         self.stages = nn.ModuleList(Stage(a, b) for a, b in pairwise(widths))
@@ -80,8 +81,7 @@ class SmallBody(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        x = (x - self.mel_mean[:, None]) / self.mel_std[:, None]
-        x = keep_valid(x[:, None], lengths).contiguous(memory_format=torch.channels_last)
+        x = keep_valid(self.standard(x)[:, None], lengths).contiguous(memory_format=torch.channels_last)
         lengths = (lengths + 1) // 2
         x = keep_valid(functional.relu(self.stem_norm(self.stem(x))), lengths)
         for stage in self.stages:
@@ -118,11 +118,8 @@ class Wav2SmallModel(NetworkModel):
         mel = self.log_mel(torch.from_numpy(active)[None])[0]
         return mel.clamp(min=float(mel.max()) - RANGE_DB * math.log(10) / 20)
 
-    def fit_scale(self, body: nn.Module, features: Sequence[torch.Tensor]) -> None:
-        """Mean and deviation of every mel bin over about 2000 of the clips."""
-        bins = torch.cat([mel.float() for mel in features[:: max(1, len(features) // 2000)]], dim=1)
-        body.mel_mean.copy_(bins.mean(dim=1))
-        body.mel_std.copy_(bins.std(dim=1).clamp(min=0.1))  # a bin that never moves stays finite
+    def fit_scale(self, body: SmallBody, features: Sequence[torch.Tensor]) -> None:
+        body.standard.fit(features)
 
     def augment(self, x: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
         return self.settings.augmentation(x, generator)
