@@ -80,6 +80,18 @@ class Emo18(nn.Module):
         return hidden[torch.arange(len(counts), device=hidden.device), last].float()
 
 
+@torch.no_grad()
+def open_forget_gates(rnn: nn.LSTM) -> None:
+    """Let the last frame of a new LSTM remember the first (Jozefowicz et al. 2015)."""
+    for layer in range(rnn.num_layers):
+        getattr(rnn, f"bias_ih_l{layer}")[rnn.hidden_size : 2 * rnn.hidden_size] = 1.0
+
+
+def frame_clips(waves: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
+    """Frames [T, FRAME] of every wave of [B, L], of which the first `lengths` [B] samples of each clip count."""
+    return [official_frames(wave[:n]) for wave, n in zip(waves, lengths.tolist(), strict=True)]
+
+
 class Emo18Recogniser(Recogniser):
     """wave -> embedding [B, H] and log-odds [B, E]; its features are the voice-active wave [L] at 16 kHz."""
 
@@ -92,10 +104,7 @@ class Emo18Recogniser(Recogniser):
         self.config = config
         self.network = Emo18()
         self.head = nn.Linear(DIM, len(config.emotions))
-        # A forget gate that starts open: the last frame is to remember the first (Jozefowicz et al. 2015).
-        for layer in range(self.network.rnn.num_layers):
-            with torch.no_grad():
-                getattr(self.network.rnn, f"bias_ih_l{layer}")[DIM : 2 * DIM] = 1.0
+        open_forget_gates(self.network.rnn)
 
     @property
     def dim(self) -> int:
@@ -117,7 +126,7 @@ class Emo18Recogniser(Recogniser):
 
     def embed_features(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """embedding [B, H] of waves [B, L], of which the first `lengths` [B] samples of each clip count."""
-        return self.network([official_frames(wave[:n]) for wave, n in zip(x, lengths.tolist(), strict=True)])
+        return self.network(frame_clips(x, lengths))
 
     def classify(self, embedding: torch.Tensor) -> torch.Tensor:
         dropped = functional.dropout(embedding, self.config.dropout, self.training)
