@@ -12,6 +12,7 @@ there is none.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from vocalburst.eval.hearing import Evaluator
 
 DEFAULT_SPLIT = "dev"
+# First argument -> module: what is done with recognition models rather than by one.
+VERBS = {verb: f"vocalburst.eval.recognition.{verb}" for verb in ("train", "benchmark")}
 
 
 def indices(clips: ClipSet, emotions: tuple[str, ...]) -> np.ndarray:
@@ -117,10 +120,18 @@ def named_set(text: str) -> tuple[str, str]:
 
 def main() -> None:
     """Entry point of `vocalburst recognise`."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else None
+    if verb in VERBS:
+        sys.argv = [f"{sys.argv[0]} {verb}", *sys.argv[2:]]
+        importlib.import_module(VERBS[verb]).main()
+        return
     parser = argparse.ArgumentParser(
         prog="vocalburst recognise",
         description="How often clips are recognised as the emotion they were made for, as a Markdown table.",
-        epilog="examples:\n"
+        epilog="recognition models of your own (a folder of one of these names is ./NAME):\n"
+        "  vocalburst recognise train --help\n"
+        "  vocalburst recognise benchmark --help\n\n"
+        "examples:\n"
         "  vocalburst recognise out/\n"
         "  vocalburst recognise out/ --reference manifests/emogator/manifest.jsonl --split dev \\\n"
         "      --beside copy-synthesis=copies/ --json recognition.json",
