@@ -21,7 +21,7 @@ from torch import nn
 
 from vocalburst.eval.logmel import keep_valid
 from vocalburst.eval.recognition.front_end import GRID, N_MFCC, PREPARED, Mfcc, prepared
-from vocalburst.eval.recognition.lflb import Lflb, Standard
+from vocalburst.eval.recognition.lflb import Lflb, Standard, as_image
 from vocalburst.eval.recognition.network import NetworkModel
 from vocalburst.eval.recognition.recipe import BatchSize, Divisor, Optimizer, Recipe
 
@@ -89,7 +89,7 @@ class CnnAtt(nn.Module):
 
     def convolve(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """x [B, C, K // 4, T // 4] of mfcc [B, K, T], zero after a clip's end, and lengths [B] of x."""
-        x = keep_valid(self.standard(x)[:, None], lengths).contiguous(memory_format=torch.channels_last)
+        x = as_image(keep_valid(self.standard(x), lengths))
         x = keep_valid(torch.cat([path(x) for path in self.paths], dim=1), lengths)
         for i, block in enumerate(self.blocks):
             if i < N_POOLED:

@@ -18,7 +18,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
 
 from vocalburst.eval.recognition.front_end import GRID, N_MELS, PREPARED, MelSpectrogram, fixed, prepared
-from vocalburst.eval.recognition.lflb import Lflb, Standard
+from vocalburst.eval.recognition.lflb import Lflb, Standard, as_image
 from vocalburst.eval.recognition.network import NetworkModel
 from vocalburst.eval.recognition.recipe import BatchSize, Divisor, Optimizer, Recipe
 
@@ -56,7 +56,7 @@ class CnnLstm(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        x = self.standard(x)[:, None].contiguous(memory_format=torch.channels_last)
+        x = as_image(self.standard(x))
         sequence = self.blocks(x).flatten(1, 2).transpose(1, 2)  # [B, 2, C]
         return self.dropout(self.rnn(sequence)[0][:, -1].float())
 

@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 
 from vocalburst.eval.recognition.front_end import GRID, N_MFCC, PREPARED, Mfcc, fixed, prepared
-from vocalburst.eval.recognition.lflb import Lflb, Standard
+from vocalburst.eval.recognition.lflb import Lflb, Standard, as_image
 from vocalburst.eval.recognition.network import Network, NetworkModel
 from vocalburst.eval.recognition.recipe import BatchSize, Divisor, Optimizer, Recipe
 
@@ -54,7 +54,7 @@ class FcMfcc(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        x = self.standard(x)[:, None].contiguous(memory_format=torch.channels_last)
+        x = as_image(self.standard(x))
         x = torch.cat([path(x) for path in self.paths], dim=1)
         return self.dropout(self.blocks(x).flatten(1).float())
 
