@@ -140,6 +140,9 @@ class RecognitionModel:
             outside = known[(known < low) | (known > high)]
             if len(outside):
                 raise InputDataError(f"{split}, {column.name}: {outside[0]:g} is outside {low:g} to {high:g}")
+            if column.classes and (known % 1).any():
+                between = known[known % 1 > 0][0]
+                raise InputDataError(f"{split}, {column.name}: {between:g} is no place of a class")
             if not len(known):
                 raise InputDataError(f"{split}: no clip has a label of {column.name}")
             if column.classes and split == "train":
@@ -213,6 +216,8 @@ class RecognitionModel:
         path = path.with_name("model.safetensors")
         try:
             model.take_tensors(load_file(path))
+        except MissingModelError:  # of a place or package beside the tensors, said better there
+            raise
         except OSError as error:
             raise MissingModelError(f"{path}: cannot be read ({error.strerror or error})") from None
         except SafetensorError as error:

@@ -6,26 +6,24 @@ A clip becomes what the competitions handed out: 16 kHz, the peak at -3 dBFS, th
 burst, as their baselines used it (`part="active"` leaves the silence out). The peak also keeps openSMILE, whose input
 is 16-bit, from wrapping a full-scale sample around.
 
-On disk: what `EmbeddingCache` writes, a clip known by the sha256 of its samples. openSMILE is free for private,
-research and educational use only, so it is an optional package.
+openSMILE is free for private, research and educational use only, so it is an optional package.
 """
 
 from __future__ import annotations
 
-import hashlib
-import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import soxr
-from tqdm import tqdm
 
 from vocalburst.eval.embedding_cache import EmbeddingCache
+from vocalburst.eval.recognition.feature_cache import cached_features, one_by_one
 from vocalburst.gen.data.audio import SAMPLE_RATE, active_span
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 
@@ -33,7 +31,6 @@ RATE = 16_000  # Hz
 PEAK = 10 ** (-3 / 20)
 SETS = {"compare": "ComParE_2016", "egemaps": "eGeMAPSv02"}  # setting -> name in openSMILE
 PARTS = ("whole", "active")
-CHUNK = 256  # clips between two writes of the cache: what an interrupted extraction loses
 WARNINGS = threading.Lock()  # warnings.catch_warnings changes the whole process
 
 
@@ -42,7 +39,9 @@ class OpenSmile:
 
     emotions = None
 
-    def __init__(self, feature_set: str, part: str = "whole", *, cache: Path | None = None, workers: int = 1):
+    def __init__(
+        self, feature_set: str, part: str = "whole", *, cache: str | Path | None = None, workers: int = 1
+    ):
         """feature_set: key of `SETS`. Raises MissingModelError without the package, InputDataError."""
         if feature_set not in SETS or part not in PARTS:
             raise InputDataError(
@@ -56,7 +55,7 @@ class OpenSmile:
         self.id = f"opensmile-{opensmile.__version__}-{SETS[feature_set]}"
         self.dim = len(self.names)
         self.preprocessing = preprocessing(part)
-        self.cache = EmbeddingCache(cache, self)
+        self.cache = EmbeddingCache(None if cache is None else Path(cache), self)
 
     def compute(self, wave: np.ndarray) -> np.ndarray:
         """[F] float32 of a wave [L]. Raises InputDataError for a silent one, or one shorter than a frame."""
@@ -82,57 +81,18 @@ class OpenSmile:
         return values
 
     def extract(self, waves: Sequence[np.ndarray], title: str | None = None) -> np.ndarray:
-        """[N, F] float32; a clip that is there twice, or was there before, is computed once.
+        """[N, F] float32, by several processes where `workers` says so. title: of the progress bar, None for none.
 
-        title: of the progress bar; None shows none. Raises InputDataError naming the clip's place in `waves`.
+        Raises InputDataError naming the clip's place in `waves`.
         """
-        keys = [content_key(waves[i]) for i in range(len(waves))]
-        rows: dict[str, list[int]] = {}
-        for index, key in enumerate(keys):
-            rows.setdefault(key, []).append(index)
-        values = np.empty((len(keys), self.dim), np.float32)
-        lacking = dict(rows)
-        for found, kept, _ in self.cache.find(keys):
-            for key, own in zip(found, kept, strict=True):
-                values[lacking.pop(key)] = own
-        missing = list(lacking)
-        progress = tqdm(
-            total=len(missing),
-            desc=title,
-            disable=title is None or not missing,
-            file=sys.stderr,
-            mininterval=5,
-        )
-        with progress:
-            for start in range(0, len(missing), CHUNK):
-                chunk = missing[start : start + CHUNK]
-                own = self.compute_many(waves, [rows[key][0] for key in chunk])
-                self.cache.add(chunk, own, None)
-                for key, row in zip(chunk, own, strict=True):
-                    values[rows[key]] = row
-                progress.update(len(chunk))
-        return values
-
-    def compute_many(self, waves: Sequence[np.ndarray], indices: Sequence[int]) -> np.ndarray:
-        """[N, F] of the clips at `indices`, by several processes where `workers` says so."""
-        named = ((index, waves[index]) for index in indices)
-        if self.workers == 1 or len(indices) < 2 * self.workers:
-            return np.stack([self.compute_named(item) for item in named])
-        return np.stack(list(self.compute_apart(named)))
-
-    def compute_named(self, item: tuple[int, np.ndarray]) -> np.ndarray:
-        index, wave = item
-        try:
-            return self.compute(wave)
-        except InputDataError as error:
-            raise InputDataError(f"wave {index}: {error}") from None
-
-    def compute_apart(self, named: Iterator[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+        if self.workers == 1:
+            return cached_features(waves, self.cache, self.dim, partial(one_by_one, self.compute), title)
         # Spawned: openSMILE and the threads of torch do not survive a fork.
         with ProcessPoolExecutor(
             self.workers, get_context("spawn"), start_worker, (self.feature_set, self.part)
         ) as pool:
-            yield from pool.map(compute_in_worker, named, chunksize=8)
+            apart = partial(pool.map, compute_in_worker, chunksize=8)
+            return cached_features(waves, self.cache, self.dim, apart, title)
 
 
 def start_worker(feature_set: str, part: str) -> None:
@@ -141,7 +101,7 @@ def start_worker(feature_set: str, part: str) -> None:
 
 
 def compute_in_worker(item: tuple[int, np.ndarray]) -> np.ndarray:
-    return worker.compute_named(item)
+    return next(one_by_one(worker.compute, iter([item])))
 
 
 def import_opensmile():
@@ -159,8 +119,3 @@ def import_opensmile():
 def preprocessing(part: str) -> str:
     """Id of what is done to a wave before openSMILE."""
     return f"{'active-40db' if part == 'active' else 'whole'}_{RATE}hz_peak-3db"
-
-
-def content_key(wave: np.ndarray) -> str:
-    """sha256 hex of the samples of a wave [L]."""
-    return hashlib.sha256(np.ascontiguousarray(wave, np.float32)).hexdigest()

@@ -47,8 +47,10 @@ MODELS: dict[str, Row] = {
     "hubert": self_supervised("hubert", "HuBERT, mean over time"),
     "wavlm": self_supervised("wavlm", "WavLM, mean over time"),
     "voc2vec": self_supervised("voc2vec", "voc2vec, mean over time"),
-    "early-fusion": Row("fusion", "EarlyFusionModel", "Early fusion: embeddings side by side"),
-    "late-fusion": Row("fusion", "LateFusionModel", "Late fusion: mean of predictions"),
+    "early-fusion": Row(
+        "fusion", "EarlyFusionModel", "Early fusion: embeddings side by side", needs="opensmile"
+    ),
+    "late-fusion": Row("fusion", "LateFusionModel", "Late fusion: mean of predictions", needs="opensmile"),
     "cnnlstm": Row("cnnlstm", "CnnLstmModel", "CNNLSTM: mel blocks, LSTM"),
     "fcmfcc": Row("fcmfcc", "FcMfccModel", "FCMFCC: MFCC, inception paths, convolutions"),
     "cnnatt": Row("cnnatt", "CnnAttModel", "CNNATT: MFCC, averaged dot attention"),
