@@ -1,7 +1,7 @@
 """The evaluators there are, and how a name on the command line becomes one.
 
     emo18, logmel      ship with the package (checkpoints/evaluators); "default" is both
-    FOLDER             a recogniser of `eval.train_recogniser`
+    FOLDER             a recogniser of `eval.train_recogniser`, or a model of `vocalburst recognise train`
     NAME:FOLDER        the weights in FOLDER, read by the evaluator of that name; ssl:FOLDER is a pretrained
                        wav2vec 2.0, HuBERT or WavLM
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from vocalburst.eval.hearing import Evaluator, Heard, weights_hash
 from vocalburst.eval.pretrained import PretrainedEvaluator
+from vocalburst.eval.recognition.evaluator import RecognitionEvaluator
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ EVALUATORS: dict[str, type[Evaluator]] = {
     "emo18": Emo18Evaluator,
     "logmel": LogMelEvaluator,
     "ssl": PretrainedEvaluator,
+    "recognition": RecognitionEvaluator,
 }
 DEFAULT = ("emo18", "logmel")
 

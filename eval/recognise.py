@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SPLIT = "dev"
 # First argument -> module: what is done with recognition models rather than by one.
-VERBS = {verb: f"vocalburst.eval.recognition.{verb}" for verb in ("train", "benchmark")}
+VERBS = {verb: f"vocalburst.eval.recognition.{verb}" for verb in ("train", "predict", "benchmark")}
 
 
 def indices(clips: ClipSet, emotions: tuple[str, ...]) -> np.ndarray:
@@ -130,6 +130,7 @@ def main() -> None:
         description="How often clips are recognised as the emotion they were made for, as a Markdown table.",
         epilog="recognition models of your own (a folder of one of these names is ./NAME):\n"
         "  vocalburst recognise train --help\n"
+        "  vocalburst recognise predict --help\n"
         "  vocalburst recognise benchmark --help\n\n"
         "examples:\n"
         "  vocalburst recognise out/\n"

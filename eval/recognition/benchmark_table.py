@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vocalburst.eval.printing import DASH, markdown
-from vocalburst.eval.recognition.benchmark_rows import Bench, BenchmarkRow
+from vocalburst.eval.recognition.benchmark_rows import TIMED_CLIPS, Bench, BenchmarkRow
 from vocalburst.eval.tasks.scoring import Score, uninformed
 
 EXVO_CLASSES = 9  # of the ten, no EmoGator clip is horror
@@ -86,8 +86,8 @@ def caption(report: dict, exvo: bool, rows: Sequence[BenchmarkRow]) -> str:
         where = f"{report['folds']} folds over the speakers of {report['train']}, each clip predicted once"
     text = (
         f"{report['clips']} clips, {where}; 95 % intervals: bootstrap over {over}; seed {report['seed']}. Epochs and "
-        "settings were chosen on a tenth of the train speakers. CPU minutes are of one training, ms a clip of CPU time "
-        f"on one clip at a time. Labels sha256 {report['labels_sha256'][:12]}."
+        "settings were chosen on a tenth of the train speakers. CPU minutes are of one training; ms a clip is CPU "
+        f"time, of {TIMED_CLIPS} clips in one call. Labels sha256 {report['labels_sha256'][:12]}."
     )
     if exvo:
         n = next(row.exvo_10.n for row in rows if row.exvo_10)

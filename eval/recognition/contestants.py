@@ -82,15 +82,16 @@ def contestants(
 
 def reason_to_leave_out(task: Task, name: str, seed: int) -> str | None:
     """Why "all" cannot have a row of which the user says nothing."""
-    needs = MODELS[name].needs
-    if needs == "pretrained":
-        return "it needs a local folder of weights, named in --config"
-    if needs == "opensmile" and importlib.util.find_spec("opensmile") is None:
-        return "it needs the package opensmile"
     try:
-        build(name, task.name, seed)
+        model = build(name, task.name, seed)
     except InputDataError as error:
         return str(error)
+    parts = getattr(model.settings, "parts", ())  # of a fusion
+    needs = {MODELS[row].needs for row in (name, *(part.model for part in parts))}
+    if "pretrained" in needs:
+        return "it needs a local folder of weights, named in --config"
+    if "opensmile" in needs and importlib.util.find_spec("opensmile") is None:
+        return "it needs the package opensmile"
     return None
 
 

@@ -89,7 +89,7 @@ class ChosenWaves(Sequence):
     @property
     def samples(self) -> np.ndarray:
         """Length [N] of every wave in samples."""
-        lengths = [np.diff(store.offsets) for store in self.stores]
+        lengths = [store.lengths for store in self.stores]
         return np.array([lengths[store][place] for store, place in self.places], dtype=np.int64)
 
     def take(self, indices: np.ndarray) -> ChosenWaves:
@@ -143,10 +143,11 @@ class LabelledClips:
 
 
 def load_split(
-    task: Task, source: ClipSource, split: str, *, scored: bool = True, progress=iter
+    task: Task, source: ClipSource, split: str | None, *, scored: bool = True, progress=iter
 ) -> LabelledClips:
-    """The labelled clips of a split, `all`, or PARTITION:SPLIT; their sound is decoded once and kept in the cache.
+    """The labelled clips of a split; their sound is decoded once and kept in the cache.
 
+    split: a name, `all`, or PARTITION:SPLIT; None is dev, or all where there are no splits.
     scored: whether the few-shot rule applies, which leaves the clips out that a system is given with their labels.
     progress: wraps the files while they are decoded. Raises InputDataError for one speaker in two splits, a class
     without a clip, a label out of range or missing, a clip without sound, and one shorter than a frame.
@@ -184,14 +185,13 @@ def load_split(
     place = {row.id: index for index, row in enumerate(heard)}
     waves = ChosenWaves([store], np.array([(0, place[row.id]) for row in kept]))
     ids = tuple(row.id for row in kept)
-    check_lengths(ids, waves)
+    check_lengths(ids, waves.samples)
     name = f"{partition}:{split}" if partition else split
     return LabelledClips(name, ids, y, tuple(named) if all(named) else None, waves, tuple(notes))
 
 
-def check_lengths(ids: Sequence[str], waves: ChosenWaves) -> None:
-    """Raise InputDataError for a clip in which there is not one frame to look at."""
-    samples = waves.samples
+def check_lengths(ids: Sequence[str], samples: np.ndarray) -> None:
+    """Raise InputDataError for a clip of `samples` [N] in which there is not one frame to look at."""
     shortest = int(samples.argmin())
     if samples[shortest] < SHORTEST * SAMPLE_RATE:
         raise InputDataError(
