@@ -20,6 +20,7 @@ class DataSection(Section):
     manifests: tuple[ManifestSection, ...] = Field(min_length=1)
     cache: str = "cache"
     max_seconds: float = Field(4.0, gt=0)
+    min_level_db: float | None = None
     p_pitch: float = Field(0.0, ge=0, le=1)
     p_crop: float = Field(0.0, ge=0, le=1)
 
@@ -61,6 +62,20 @@ class EmaSection(Section):
     power: float = Field(0.75, gt=0)
 
 
+class TeacherSection(Section):
+    checkpoint: str
+    guidance: float = Field(1.0, ge=0)
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    weak: str | None = None
+    autoguidance: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _weak_for_autoguidance(self) -> TeacherSection:
+        if (self.weak is None) != (self.autoguidance == 0):
+            raise ValueError("weak and autoguidance go together: expected both or neither")
+        return self
+
+
 class SamplesSection(Section):
     total: int = Field(gt=0)
     warmup: int = Field(0, ge=0)
@@ -94,5 +109,6 @@ class TrainConfig(Section):
     dropout: DropoutSection = DropoutSection()
     optimizer: OptimizerSection = OptimizerSection()
     ema: EmaSection = EmaSection()
+    teacher: TeacherSection | None = None
     samples: SamplesSection
     validation: ValidationSection = ValidationSection()

@@ -30,6 +30,7 @@ from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.optimizer import build_optimizers, learning_rate_factor
 from vocalburst.gen.run_folder import MetricsLog, latest_checkpoint, prune_checkpoints, written_whole
+from vocalburst.gen.teacher import Teacher
 from vocalburst.gen.train_config import TrainConfig
 from vocalburst.gen.training_data import TrainingData, fit_preconditioner, load_initial, load_training_data
 from vocalburst.gen.validation import validation_loss, write_samples
@@ -81,6 +82,13 @@ class Trainer:
             model_cls=BurstTransformer, model_config=model.config,
         )  # fmt: skip
         self.ema.to(accelerator.device)
+        self.teacher = None
+        if config.teacher is not None:
+            t = config.teacher
+            self.teacher = Teacher.load(
+                t.checkpoint, t.guidance, t.guidance_interval, t.weak, t.autoguidance
+            ).to(accelerator.device)
+            self.teacher.check(model)
         self.progress = Progress()
         self.validated = -1  # samples seen at the last validation of this process
         accelerator.register_for_checkpointing(self.ema, self.progress)
@@ -92,7 +100,10 @@ class Trainer:
         return c.batch_size * c.gradient_accumulation * self.accelerator.num_processes
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Flow-matching loss of one batch, with conditions dropped per sample."""
+        """Flow-matching loss of one batch, with conditions dropped per sample.
+
+        With a teacher its guided estimate is the x to hit, else the clips' own.
+        """
         config = self.config
         x = self.normalizer.normalize(batch.mel.to(self.accelerator.device))
         mask = batch.mask.to(x.device)
@@ -101,6 +112,9 @@ class Trainer:
         )  # fmt: skip
         sigma = sample_sigma(len(x), config.noise.mean, config.noise.std, x.device)
         noisy = add_noise(x, torch.randn_like(x), sigma)
+        if self.teacher is not None:
+            with self.accelerator.autocast():
+                x = self.teacher(noisy, sigma, condition, mask).float()
         return velocity_loss(self.model(noisy, sigma, condition, mask), x, sigma, mask)
 
     def step(self, batch: Batch) -> float | None:

@@ -53,9 +53,10 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
                 raise InputDataError(
                     f"{section.path}: has no {split} clips; training needs both train and dev"
                 )
-            sources.append(
-                Source(chosen, _store(section.path, chosen, config.data.cache, show), section.weight)
-            )
+            waves = _store(section.path, chosen, config.data.cache, show)
+            if split == "train" and config.data.min_level_db is not None:
+                chosen, waves = loud_enough(section.path, chosen, waves, config.data.min_level_db, show)
+            sources.append(Source(chosen, waves, section.weight))
     clips = [clip for source in train_sources for clip in source.clips]
     known = {name for clip in clips for name in labelled_names(clip.labelled)}
     emotions = tuple(name for name in VOCABULARY if name in known)
@@ -83,6 +84,22 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
         train.log_mel.config.check_equal(normalizer.mel_config, f"the checkpoint {config.init}")
     prior = collect_prior(clips, emotions, voices, config.data.max_seconds)
     return TrainingData(train, dataset(dev_sources), emotions, voices, countries, normalizer, prior)
+
+
+def loud_enough(
+    manifest: str, clips: list[Clip], waves: WaveStore, min_level_db: float, show: bool
+) -> tuple[list[Clip], WaveStore]:
+    """The clips whose voice-active part is loud enough, and their waves: below, a recording is mostly noise."""
+    rows = [row for row, clip in enumerate(clips) if clip.level_db >= min_level_db]
+    if not rows:
+        raise InputDataError(f"{manifest}: no train clip reaches {min_level_db:g} dBFS (data.min_level_db)")
+    if show:
+        left_out = len(clips) - len(rows)
+        print(
+            f"{manifest}: {left_out} of {len(clips)} train clips under {min_level_db:g} dBFS are left out",
+            file=sys.stderr,
+        )
+    return [clips[row] for row in rows], waves.take(rows)
 
 
 def _store(manifest: str, clips: list[Clip], cache: str, show: bool) -> WaveStore:

@@ -422,6 +422,39 @@ def test_it_learns(monkeypatch, corpus, tmp_path):
     assert losses[-1] < 0.88 * losses[0], losses
 
 
+def test_a_student_learns_what_guidance_does(monkeypatch, corpus, trained_checkpoint, tmp_path):
+    """Taught by itself it has nothing to learn; taught by its own guided answers it has."""
+    teacher = {"checkpoint": str(trained_checkpoint)}
+    calm = {
+        "init": str(trained_checkpoint), "model": {"dropout": 0.0}, "samples": {"total": 16, "save_every": 0},
+        "optimizer": {"lr": 1e-6, "lr_matrices": 1e-6},
+    }  # fmt: skip
+    own = train(monkeypatch, corpus, tmp_path / "own", teacher=teacher, **calm)
+    nothing = [line["loss"] for line in metrics(own) if "loss" in line]
+    teacher["guidance"] = 100.0  # so short a training leaves the emotion next to no effect
+    guided = train(monkeypatch, corpus, tmp_path / "guided", teacher=teacher, **calm)
+    something = [line["loss"] for line in metrics(guided) if "loss" in line]
+    assert max(nothing) < 1e-6 < 1e-3 < max(something), (nothing, something)
+
+
+def test_a_weak_network_and_autoguidance_go_together(monkeypatch, corpus, tmp_path, capsys):
+    train(monkeypatch, corpus, tmp_path / "run", expect=3, teacher={"checkpoint": "x", "autoguidance": 1.0})
+    assert "weak and autoguidance go together: expected both or neither" in capsys.readouterr().err
+
+
+def test_quiet_clips_are_left_out(monkeypatch, corpus, tmp_path, capsys):
+    manifest = corpus / "manifest" / "manifest.jsonl"
+    levels = sorted(clip.level_db for clip in read_manifest(manifest) if clip.split == "train")
+    least = (levels[3] + levels[4]) / 2
+    small = {"total": 4, "save_every": 0}
+    run = train(monkeypatch, corpus, tmp_path / "run", data={"min_level_db": least}, samples=small)
+    assert f"4 of {len(levels)} train clips under {least:g} dBFS are left out" in capsys.readouterr().err
+    rows = ClipPrior.from_pretrained(run / "model" / "prior").rows
+    assert sorted(rows[:, 3].tolist()) == pytest.approx(levels[4:])
+    train(monkeypatch, corpus, tmp_path / "none", expect=3, data={"min_level_db": 0.0}, samples=small)
+    assert "no train clip reaches 0 dBFS (data.min_level_db)" in capsys.readouterr().err
+
+
 def test_bfloat16(monkeypatch, corpus, tmp_path):
     run = train(
         monkeypatch, corpus, tmp_path / "run", mixed_precision="bf16", samples={"total": 12, "save_every": 0}

@@ -6,6 +6,7 @@ changed corpus or manifest never meets an old cache. int16 samples at `audio.SAM
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -36,16 +37,28 @@ class WaveStore:
     """`store[i]` is the wave [L] (float32) of clip i; build once, then read from disk as needed."""
 
     def __init__(self, folder: Path):
-        offsets = json.loads((folder / "offsets.json").read_text())
-        self.offsets = np.array(offsets, dtype=np.int64)
-        total = int(self.offsets[-1])
+        offsets = np.array(json.loads((folder / "offsets.json").read_text()), dtype=np.int64)
+        self.spans = np.stack([offsets[:-1], offsets[1:]], axis=1)  # first and last + 1 sample of each clip
+        total = int(offsets[-1])
         self.samples = np.memmap(folder / "waves.i16", dtype=np.int16, mode="r", shape=(total,))
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Samples of each clip."""
+        return self.spans[:, 1] - self.spans[:, 0]
+
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.spans)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self.samples[self.offsets[index] : self.offsets[index + 1]].astype(np.float32) / 32767
+        first, end = self.spans[index]
+        return self.samples[first:end].astype(np.float32) / 32767
+
+    def take(self, rows: Sequence[int]) -> WaveStore:
+        """The store of some of the clips, on the same file."""
+        chosen = copy.copy(self)
+        chosen.spans = self.spans[list(rows)]
+        return chosen
 
     @classmethod
     def build(cls, root: Path, clips: Sequence[Clip], cache: Path, progress: Callable = iter) -> WaveStore:

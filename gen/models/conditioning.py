@@ -46,6 +46,10 @@ class Condition:
         """The same condition with the emotion null: the other half of classifier-free guidance."""
         return replace(self, emotion_known=torch.zeros_like(self.emotion_known))
 
+    def take(self, rows: torch.Tensor) -> Condition:
+        """The condition of some rows of the batch."""
+        return Condition(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
     def cat(self, other: Condition) -> Condition:
         """Both batches, one after the other."""
         return Condition(

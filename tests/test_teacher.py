@@ -1,0 +1,77 @@
+"""The guided teacher: its formula row by row, against the guidance that clips are sampled with."""
+
+import pytest
+import torch
+
+from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.models.conditioning import SCALARS, Condition
+from vocalburst.gen.models.transformer import BurstTransformer
+from vocalburst.gen.sampling import guided
+from vocalburst.gen.teacher import Teacher
+
+SIZES = {"voices": ["a"], "n_mels": 8, "patch": 2, "dim": 16, "n_layers": 1, "n_heads": 2, "bottleneck": 8}
+
+
+def denoiser(seed: int, **changes) -> BurstTransformer:
+    torch.manual_seed(seed)
+    model = BurstTransformer(**{"emotions": ["awe", "fear"], **SIZES, **changes}).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def batch(sigmas: list[float], known: list[bool]) -> tuple:
+    generator = torch.Generator().manual_seed(1)
+    n = len(sigmas)
+    condition = Condition(
+        emotion=torch.eye(2)[torch.arange(n) % 2],
+        emotion_known=torch.tensor(known)[:, None].expand(n, 2),
+        voice=torch.zeros(n, dtype=torch.long),
+        country=torch.full((n,), -1),
+        scalars=torch.full((n, len(SCALARS)), float("nan")),
+        augmentation=torch.zeros(n, 2),
+    )
+    x = torch.randn(n, 8, 6, generator=generator)
+    return x, torch.tensor(sigmas), condition, torch.ones(n, 6, dtype=torch.bool)
+
+
+def test_rows_are_guided_as_clips_are_sampled():
+    model = denoiser(0)
+    x, sigma, condition, mask = batch([0.9, 0.8, 0.5, 0.1], [True] * 4)
+    taught = Teacher(model, 2.5, (0.75, 1.0))(x, sigma, condition, mask)
+    for row in range(4):
+        one = torch.tensor([row])
+        alone = guided(model, condition.take(one), 2.5, mask=mask[one], interval=(0.75, 1.0))(
+            x[one], sigma[one]
+        )
+        torch.testing.assert_close(taught[one], alone, rtol=1e-4, atol=1e-5)
+    plain = model(x, sigma, condition, mask)
+    assert (taught[:2] - plain[:2]).abs().max() > 1e-3  # inside the interval
+    assert torch.equal(taught[2:], plain[2:])
+
+
+def test_without_an_emotion_there_is_nothing_to_guide():
+    model = denoiser(0)
+    arguments = batch([0.9, 0.9], [False, True])
+    taught, plain = Teacher(model, 3.0, (0.0, 1.0))(*arguments), model(*arguments)
+    assert torch.equal(taught[0], plain[0])
+    assert not torch.equal(taught[1], plain[1])
+
+
+def test_autoguidance_is_added_to_guidance():
+    model, weak = denoiser(0), denoiser(7)
+    arguments = x, sigma, condition, mask = batch([0.9, 0.2], [True, True])
+    taught = Teacher(model, 2.0, (0.5, 1.0), weak, 0.5)(*arguments)
+    strong = model(*arguments)
+    expected = strong + 0.5 * (strong - weak(*arguments))
+    expected[0] += (strong - model(x, sigma, condition.without_emotion(), mask))[0]
+    torch.testing.assert_close(taught, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_student_of_other_conditions_is_refused():
+    teacher = Teacher(denoiser(0), 2.0, (0.0, 1.0), denoiser(0, voices=["b"]), 1.0)
+    teacher.weak = None
+    teacher.check(denoiser(1))
+    teacher.weak = denoiser(0, voices=["b"])
+    with pytest.raises(InputDataError, match=r"^teacher: its voices are \['b'\], the student has \['a'\]$"):
+        teacher.check(denoiser(1))
