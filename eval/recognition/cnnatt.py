@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -109,9 +110,9 @@ class CnnAttModel(NetworkModel):
     source = "LoopQ PRIZE 2022, Case A (section 3.3)"
     settings_class = CnnAttRecipe
 
-    def __init__(self, task: str, *, name: str, seed: int = 0, **settings):
-        super().__init__(task, name=name, seed=seed, **settings)
-        self.mfcc = Mfcc()
+    @cached_property
+    def mfcc(self) -> Mfcc:
+        return Mfcc()
 
     @property
     def preprocessing(self) -> str:

@@ -10,6 +10,7 @@ Shape letters: B clips, M mel bin, T frame, C channel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -69,9 +70,9 @@ class CnnLstmModel(NetworkModel):
     settings_class = CnnLstmRecipe
     settings: CnnLstmRecipe
 
-    def __init__(self, task: str, *, name: str, seed: int = 0, **settings):
-        super().__init__(task, name=name, seed=seed, **settings)
-        self.mel = MelSpectrogram()
+    @cached_property
+    def mel(self) -> MelSpectrogram:
+        return MelSpectrogram()
 
     @property
     def preprocessing(self) -> str:

@@ -8,6 +8,7 @@ Shape letters: B clips, K coefficient, T frame, C channel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -67,9 +68,9 @@ class FcMfccModel(NetworkModel):
     settings_class = FcMfccRecipe
     settings: FcMfccRecipe
 
-    def __init__(self, task: str, *, name: str, seed: int = 0, **settings):
-        super().__init__(task, name=name, seed=seed, **settings)
-        self.mfcc = Mfcc()
+    @cached_property
+    def mfcc(self) -> Mfcc:
+        return Mfcc()
 
     @property
     def preprocessing(self) -> str:

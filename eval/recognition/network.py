@@ -17,6 +17,7 @@ from vocalburst.eval.recognition.outputs import Outputs
 from vocalburst.eval.recognition.recipe import Recipe
 
 HEARD_AT_ONCE = 32
+IN_MEMORY = 2048  # clips whose features are held, of any number that is heard
 
 
 class Network(nn.Module):
@@ -101,12 +102,22 @@ class NetworkModel(RecognitionModel):
         return report
 
     def hear(self, waves: Sequence[np.ndarray]) -> Answers:
-        """Answers, computed by order of length so that little is padded."""
-        features = [self.features(waves[i]) for i in range(len(waves))]
-        return self.hear_features(self.network, features)
+        parts = []
+        for start in range(0, len(waves), IN_MEMORY):
+            features = [self.features(waves[i]) for i in range(start, min(len(waves), start + IN_MEMORY))]
+            parts.append(self.hear_features(self.network, features))
+        probabilities = None
+        if self.class_column is not None:
+            probabilities = np.concatenate([part.probabilities for part in parts])
+        return Answers(
+            np.concatenate([part.embeddings for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            probabilities,
+        )
 
     @torch.no_grad()
     def hear_features(self, network: Network, features: Sequence[torch.Tensor]) -> Answers:
+        """Answers, computed by order of length so that little is padded."""
         network.eval()
         device = next(network.parameters()).device
         order = np.argsort([x.shape[-1] for x in features], kind="stable")

@@ -1,7 +1,7 @@
 """The training loop of every network, on one process or, under `accelerate launch`, on many.
 
-All processes draw the same batches and each takes its own share of every one, so the number of processes changes
-nothing but the order of sums (and what batch norms see).
+All processes draw the same batches and the same changes of a clip, and each takes its own share of every batch. So the
+number of processes changes the order of sums, and what is computed over a share: batch norms, dropout and concordance.
 
 Shape letters: N clips, B clips of a batch, C columns, K classes.
 """
@@ -35,8 +35,8 @@ def train_network(
 ) -> tuple[Network, dict]:
     """Train on y [N, C] of waves; returns the network of the best epoch by dev loss (the last one without `dev`).
 
-    The second value is the history of epochs, for the card. Raises InputDataError for fewer clips than a batch,
-    RunError for a loss that is no number.
+    The second value is the history of epochs, for the card. Raises InputDataError for fewer clips than a batch or a
+    smaller batch than there are processes, RunError for a loss that is no number.
     """
     settings = model.settings
     if len(waves) < settings.batch_size:
@@ -44,6 +44,10 @@ def train_network(
     # Unless told so, accelerate takes several processes without a GPU for so many runs of one process.
     several_on_cpu = int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available()
     accelerator = Accelerator(cpu=several_on_cpu)
+    if settings.batch_size < accelerator.num_processes:
+        raise InputDataError(
+            f"a batch of {settings.batch_size} cannot be shared by {accelerator.num_processes} processes"
+        )
     main = accelerator.is_main_process
     features = read_features(model, waves, "train features", main)
     dev_features = read_features(model, dev[0], "dev features", main) if dev else None
@@ -58,13 +62,15 @@ def train_network(
     with torch.random.fork_rng(devices=[accelerator.device] if accelerator.device.type == "cuda" else []):
         torch.manual_seed(model.seed + 1)
         for epoch in range(1, settings.epochs + 1):
-            loss = run_epoch(
-                model, prepared, optimizer, accelerator, (features, y, soft), generator, f"epoch {epoch}"
-            )
+            loss = run_epoch(model, prepared, optimizer, accelerator, (features, y, soft), generator, epoch)
             record = {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"], "train_loss": round(loss, 4)}
             watched = loss
             if dev is not None:
                 watched = shared(accelerator, lambda: dev_loss(model, network, dev_features, dev[1]))
+                if not math.isfinite(watched):
+                    raise RunError(
+                        f"{model.name}: the dev loss is {watched} after epoch {epoch}; lower the setting lr"
+                    )
                 record["dev_loss"] = round(watched, 4)
             step_schedule(settings, scheduler, watched)
             history.append(record)
@@ -113,11 +119,11 @@ def step_schedule(settings: Recipe, scheduler, watched: float) -> None:
 
 
 def epoch_batches(lengths: np.ndarray, size: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """One epoch of shuffled batches of similar length (little padding); a short rest is left out."""
-    order = generator.permutation(len(lengths))
+    """One epoch of shuffled batches of similar length (little padding); a rest, another each time, is left out."""
+    order = generator.permutation(len(lengths))[: len(lengths) // size * size]
     pools = [order[i : i + 16 * size] for i in range(0, len(order), 16 * size)]
     pools = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
-    groups = [pool[i : i + size] for pool in pools for i in range(0, len(pool) - size + 1, size)]
+    groups = [pool[i : i + size] for pool in pools for i in range(0, len(pool), size)]
     for i in generator.permutation(len(groups)):
         yield groups[i]
 
@@ -129,7 +135,7 @@ def run_epoch(
     accelerator: Accelerator,
     data: tuple[list[torch.Tensor], np.ndarray, np.ndarray | None],
     generator: np.random.Generator,
-    title: str,
+    epoch: int,
 ) -> float:
     """One pass over the train clips; returns its mean loss."""
     features, y, soft = data
@@ -139,14 +145,13 @@ def run_epoch(
     network.train()
     losses = []
     for step, batch in enumerate(
-        tqdm(batches, desc=title, disable=not accelerator.is_main_process, mininterval=5)
+        tqdm(batches, desc=f"epoch {epoch}", disable=not accelerator.is_main_process, mininterval=5)
     ):
         own = batch[accelerator.process_index :: accelerator.num_processes]
-        # Of its own place: the share of a process does not shift what others draw.
-        own_generator = np.random.default_rng(
-            [model.seed, len(losses), int(batch[0]), accelerator.process_index]
-        )
-        x, own_lengths = pad_features([model.augment(features[i].float(), own_generator) for i in own])
+        changed = [
+            model.augment(features[i].float(), np.random.default_rng([model.seed, epoch, i])) for i in own
+        ]
+        x, own_lengths = pad_features(changed)
         targets = torch.from_numpy(y[own]).to(device)
         taught = None if soft is None else torch.from_numpy(soft[own]).float().to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
@@ -154,7 +159,9 @@ def run_epoch(
         loss = model.loss(accelerator.unwrap_model(network), raw.float(), targets, taught)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise RunError(f"{model.name}: the loss is {value} in {title}, step {step}; lower the setting lr")
+            raise RunError(
+                f"{model.name}: the loss is {value} in epoch {epoch}, step {step}; lower the setting lr"
+            )
         optimizer.zero_grad()
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(network.parameters(), settings.clip_norm)
@@ -174,7 +181,9 @@ def dev_loss(model: NetworkModel, network: Network, features: list[torch.Tensor]
     for start in range(0, len(order), 64):
         part = order[start : start + 64]
         x, lengths = pad_features([features[i].float() for i in part])
-        raws[part] = network(x.to(device), lengths.to(device))[1].float().cpu()
+        with torch.autocast(device.type, torch.bfloat16, enabled=model.settings.bf16):
+            _, raw = network(x.to(device), lengths.to(device))
+        raws[part] = raw.float().cpu()
     outputs: Outputs = network.outputs
     return float(outputs.loss(raws, torch.from_numpy(y)))
 
