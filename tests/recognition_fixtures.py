@@ -151,9 +151,9 @@ def emogator(folder: Path, per_class: int = 1) -> Path:
 def hume(folder: Path, per_speaker: int = 4) -> Path:
     """A manifest as `prepare hume` writes it: ten intensities that follow pitch, age, country; the test rows blind."""
     clips = []
-    for number in range(11 * per_speaker):
+    for number in range(14 * per_speaker):
         speaker, rng = number // per_speaker, np.random.default_rng(number)
-        split = "train" if speaker < 6 else "dev" if speaker < 10 else "test"
+        split = "train" if speaker < 9 else "dev" if speaker < 13 else "test"
         place = rng.random()
         name = f"{number + 1:05d}"
         write_sound(folder / "wav" / f"{name}.wav", tone(200 * 8**place, number))

@@ -173,9 +173,11 @@ def load_split(
         )
     if partition:
         check_partition(task, source.labels, partition, split, len(kept), len(set(named)))
-    if len(kept) < len(own):
+    out = [row for row in own if row.left_out is not None]
+    if out:
         notes.append(
-            f"{source.labels}: {len(own) - len(kept)} clips of the split {split} are not of the task"
+            f"{source.labels}: {len(out)} clips of the split {split} are left out; the first, {out[0].id}: "
+            f"{out[0].left_out}"
         )
     # A manifest is decoded whole, so that tasks of different subsets share the decoded waves.
     heard = own if source.is_manifest else kept

@@ -37,7 +37,7 @@ from vocalburst.gen.cli import run
 NEEDS = {
     "": "",
     "opensmile": "needs pip install 'vocalburst[opensmile]'",
-    "pretrained": "needs a local folder of weights",
+    "pretrained": "needs local weights",
 }
 
 
@@ -140,10 +140,14 @@ def add_source(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
 
 
 def models_text() -> str:
+    """The rows of the registry, for the end of a help text."""
     width = max(map(len, MODELS))
-    return "\n".join(
+    rows = [
         f"  {name:<{width}}  {row.title}{'; ' if row.needs else ''}{NEEDS[row.needs]}"
         for name, row in MODELS.items()
+    ]
+    return "\n".join(
+        [*rows, "  Local weights: --set pretrained=FOLDER; of mmfusion hubert=FOLDER convnext=FOLDER."]
     )
 
 
