@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from vocalburst.eval.recognition.feature_model import FeatureModel
 from vocalburst.eval.recognition.heads import HeadSettings
@@ -23,7 +23,7 @@ class FunctionalsSettings(HeadSettings):
 
     feature_set: Literal["compare", "egemaps"] = "compare"
     part: Literal["whole", "active"] = "whole"  # of a clip; active leaves out the silence at its edges
-    c_grid: tuple[float, ...] = Field((1e-5, 1e-4, 1e-3, 1e-2), min_length=1)
+    c_grid: tuple[PositiveFloat, ...] = Field((1e-5, 1e-4, 1e-3, 1e-2), min_length=1)
     balanced: bool = True
     # Not of the model but of the place where it runs, so they are not saved with it.
     cache: str | None = Field("cache/opensmile", exclude=True)  # folder of features, None keeps nothing

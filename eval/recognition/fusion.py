@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat
 
 from vocalburst.eval.recognition.estimator import Answers, RecognitionModel, Settings
 from vocalburst.eval.recognition.feature_model import FeatureModel
@@ -52,7 +52,7 @@ class EarlyFusionSettings(HeadSettings):
     """The head is that of all features together; the heads of the parts are not fitted."""
 
     parts: Parts = OPENSMILE
-    c_grid: tuple[float, ...] = Field((1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
+    c_grid: tuple[PositiveFloat, ...] = Field((1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
     cache: str | None = Field(None, exclude=True)  # of all parts, instead of the place of each
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from vocalburst.eval.recognition import linear_fits
 from vocalburst.eval.recognition.estimator import Answers, Settings
@@ -37,7 +37,7 @@ class HeadSettings(Settings):
     """Settings of every model that fits a head on features; a row overrides the defaults by those of its paper."""
 
     head: Literal["lr", "svr", "mlp"] = "lr"
-    c_grid: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0), min_length=1)  # of lr and svr
+    c_grid: tuple[PositiveFloat, ...] = Field((0.001, 0.01, 0.1, 1.0), min_length=1)  # of lr and svr
     balanced: bool = False  # lr and svr: every class weighs the same
     refit_on_dev: bool = False  # fit once more on train and dev, with what was chosen on dev
     hidden: int = Field(256, ge=1)  # this and the rest: mlp
