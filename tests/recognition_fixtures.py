@@ -27,6 +27,7 @@ TRAIN_SPEAKERS, DEV_SPEAKERS = 5, 3
 class TinySettings(Settings):
     sharpness: float = Field(50.0, gt=0)
     epochs: int = Field(1, ge=1)
+    refit_on_dev: bool = False
 
 
 class TinyModel(RecognitionModel):

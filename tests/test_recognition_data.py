@@ -60,8 +60,8 @@ def test_ten_emotions_of_thirty_share_the_decoded_clips(thirty, tmp_path):
     # Ten of the thirty names count as one of the ten: both surprises, elation, embarrassment and six of the same name.
     assert len(clips) == 3 * 10
     assert clips.notes == (
-        f"{thirty}: 60 clips of the split dev are left out; the first, s5-00-0: adoration is none of the 10 emotions of "
-        "the task",
+        f"{thirty}: 60 clips of the split dev are left out; the first, s5-00-0: adoration is none of the 10 emotions "
+        "of the task",
     )
     for index, name in enumerate(clips.ids):
         np.testing.assert_array_equal(clips.waves[index], every.waves[every.ids.index(name)])

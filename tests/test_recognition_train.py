@@ -61,8 +61,8 @@ def test_train_writes_a_folder_that_loads(monkeypatch, tmp_path, manifest, capsy
     assert run["scores"][0] == {"measure": "UAR", "value": value, "low": low, "high": high, "n": 90}
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
     assert run["identity"] == {
-        "model": "tiny", "task": "emogator-30", "settings": {"sharpness": 20.0, "epochs": 3}, "seed": 7,
-        "labels_sha256": digest, "train": "train", "choose_on": "a tenth of the train speakers, held out",
+        "model": "tiny", "task": "emogator-30", "settings": model.settings.model_dump(), "seed": 7, "labels_sha256": digest, "train": "train",
+        "choose_on": "a tenth of the train speakers, held out",
     }  # fmt: skip
     assert run["train"] == {"split": "train", "clips": 120, "speakers": 4}
     assert run["choose"] == {"split": "train", "clips": 30, "speakers": 1}
@@ -105,6 +105,17 @@ def test_label_file_without_speakers(monkeypatch, tmp_path, capsys):
     assert run["measured"] == {"split": "dev", "clips": 24, "speakers": None}
     assert (run["train"]["clips"], run["choose"]["clips"]) == (11, 1)
     assert "on 24 clips (dev)" in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_a_model_that_is_fitted_again_says_what_its_number_is_worth(monkeypatch, tmp_path, manifest, capsys):
+    said = {"train": ", and the model was then fitted on these 30 clips too.\n"}
+    said["dev"] = ", and the model was fitted on them too: the number is no measure of it.\n"
+    for choice, sentence in said.items():
+        arguments = ("--manifest", manifest, "--out", tmp_path / choice, "--choose-on", choice)
+        assert train(monkeypatch, tmp_path, *arguments, "--set", "refit_on_dev=true") == 0
+        assert sentence in (tmp_path / choice / "README.md").read_text()
+        note = "note: tiny is fitted on the split dev too, so that its number there is no measure\n"
+        assert (note in capsys.readouterr().err) == (choice == "dev")
 
 
 def test_settings_of_a_file(monkeypatch, tmp_path, manifest):

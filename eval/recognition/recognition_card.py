@@ -35,7 +35,7 @@ def render_card(model: RecognitionModel) -> str:
         measure=model.task.headline,
         value=interval(run["scores"][0]),
         measured=clips_text(run["measured"]) + (f", chance {run['chance']:.3f}" if run["chance"] else ""),
-        chosen=f"epochs and settings were chosen on {own['choose_on']}",
+        chosen=f"epochs and settings were chosen on {own['choose_on']}{refitted_text(run)}",
         train=clips_text(run["train"]),
         labels=own["labels_sha256"],
         parameters=f"{run['parameters']:,}",
@@ -51,6 +51,15 @@ def epochs_text(epochs: int | None, best: int | None) -> str:
     if not epochs:
         return ""
     return f"{epochs} epochs{f' of which number {best} was kept' if best else ''}, "
+
+
+def refitted_text(run: dict) -> str:
+    """What a model that is fitted again has learned from, and what that makes of its number."""
+    if not run["refitted"]:
+        return ""
+    if run["choose"] == run["measured"]:
+        return ", and the model was fitted on them too: the number is no measure of it"
+    return f", and the model was then fitted on these {run['choose']['clips']} clips too"
 
 
 def clips_text(part: dict) -> str:

@@ -28,6 +28,7 @@ from vocalburst.eval.recognition.training_run import (
     identity,
     is_main_process,
     record,
+    refits,
     save_whole,
     scored,
 )
@@ -55,6 +56,12 @@ def train(arguments: argparse.Namespace) -> None:
         kept, choose = chosen_on(clips)
     elif arguments.choose_on == "dev":
         choose = dev
+        if refits(model):
+            tell(
+                [
+                    f"{model.name} is fitted on the split {dev.split} too, so that its number there is no measure"
+                ]
+            )
     own = identity(model, source.sha256(), clips.split, CHOSEN_ON[arguments.choose_on])
     train_and_save(model, own, kept, choose, dev, arguments.out)
     if is_main_process():

@@ -121,6 +121,7 @@ def record(
             **{name: describe_clips(part) for name, part in clips.items()},
             "cpu_seconds": round(cpu_seconds, 1),
             "parameters": parameters(model),
+            "refitted": clips["choose"] is not None and refits(model),
             "chance": uninformed(model.task, clips["measured"].y).get(model.task.headline),
             "scores": [asdict(one) for one in scores],
         },
@@ -133,6 +134,14 @@ def parameters(model: RecognitionModel) -> int:
     if network is not None:
         return sum(parameter.numel() for parameter in network.parameters())
     return sum(int(value.size) for value in model.tensors().values())
+
+
+def refits(model: RecognitionModel) -> bool:
+    """Whether a model, its settings chosen, is fitted again on the clips that chose them as well."""
+    own = getattr(model.settings, "refit_on_dev", False)
+    if own is None:  # a fusion that leaves it to its parts
+        return any(refits(part) for part in model.parts)
+    return own
 
 
 def epochs_of(model: RecognitionModel) -> int | None:
