@@ -61,9 +61,14 @@ def test_train_writes_a_folder_that_loads(monkeypatch, tmp_path, manifest, capsy
     assert run["scores"][0] == {"measure": "UAR", "value": value, "low": low, "high": high, "n": 90}
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
     assert run["identity"] == {
-        "model": "tiny", "task": "emogator-30", "settings": model.settings.model_dump(), "seed": 7, "labels_sha256": digest, "train": "train",
+        "model": "tiny",
+        "task": "emogator-30",
+        "settings": model.settings.model_dump(),
+        "seed": 7,
+        "labels_sha256": digest,
+        "train": "train",
         "choose_on": "a tenth of the train speakers, held out",
-    }  # fmt: skip
+    }
     assert run["train"] == {"split": "train", "clips": 120, "speakers": 4}
     assert run["choose"] == {"split": "train", "clips": 30, "speakers": 1}
     assert run["measured"] == {"split": "dev", "clips": 90, "speakers": 3}
