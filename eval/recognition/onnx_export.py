@@ -150,11 +150,17 @@ def session(path: Path):
 
 
 def answers_and_time(hear: Callable, features: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Answers [N, O] of `hear` for features, and its milliseconds a clip; the first clip is heard once before."""
+    """Answers [N, O] of `hear` for features, and the median of its milliseconds a clip, after one to warm up.
+
+    Of the processor, not of the clock: one thread works, and what else the machine does is none of it.
+    """
     hear(features[0])
-    start = time.perf_counter()
-    answers = [hear(x) for x in features]
-    return np.concatenate(answers), 1000 * (time.perf_counter() - start) / len(features)
+    answers, times = [], []
+    for x in features:
+        start = time.process_time()
+        answers.append(hear(x))
+        times.append(1000 * (time.process_time() - start))
+    return np.concatenate(answers), float(np.median(times))
 
 
 def measure(model: NetworkModel, paths: dict[str, Path], features: Sequence[np.ndarray]) -> dict:
