@@ -87,8 +87,8 @@ def caption(report: dict, exvo: bool, rows: Sequence[BenchmarkRow]) -> str:
     text = (
         f"{report['clips']} clips, {where}; 95 % intervals: bootstrap over {over}; seed {report['seed']}. Epochs and "
         "settings were chosen on a tenth of the train speakers. CPU minutes are of one training, where features that "
-        f"an earlier row has kept cost nothing; ms a clip is CPU time, of {TIMED_CLIPS} clips in one call. Labels sha256 "
-        f"{report['labels_sha256'][:12]}."
+        f"an earlier row has kept cost nothing; ms a clip is CPU time, of {TIMED_CLIPS} clips in one call. Labels "
+        f"sha256 {report['labels_sha256'][:12]}."
     )
     if exvo:
         n = next(row.exvo_10.n for row in rows if row.exvo_10)
