@@ -51,6 +51,7 @@ GENERATION_DEFAULTS = {
     "steps": 16,
     "guidance": 1.5,
     "guidance_interval": [0.0, 1.0],  # of sigma
+    "guidance_learnt": 1.0,  # what the network has learnt from a guided teacher for that interval, see `teacher`
     "guidance_by": "emotion",  # "emotion": classifier-free; "guide": autoguidance by the folder guide/
     "scheduler": "euler",
     "shift": 1.0,
@@ -275,6 +276,8 @@ class BurstPipeline(DiffusionPipeline):
             guide=self.guide if self.defaults["guidance_by"] == "guide" else None,
             # The same part of the way, where it begins at the noise share `strength` instead of at 1.
             interval=(low * first.strength, high),
+            learnt=self.defaults["guidance_learnt"],
+            learnt_interval=(low, high),
         )
         scheduler = self.scheduler
         if first.scheduler != self.defaults["scheduler"]:

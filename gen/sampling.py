@@ -105,23 +105,30 @@ def guided(
     mask: torch.Tensor | None = None,
     guide: Callable[..., torch.Tensor] | None = None,
     interval: tuple[float, float] = (0.0, 1.0),
+    learnt: float = 1.0,
+    learnt_interval: tuple[float, float] = (0.0, 1.0),
 ) -> Denoiser:
     """A denoiser pushed away from a weaker answer: D = D_weak + guidance (D_model - D_weak).
 
     The weaker answer is the model's own without the emotion (Ho & Salimans 2022) or, when `guide` is given, that of
     a less trained network under the same condition (autoguidance, Karras et al. 2024). Guidance 1 calls the model
-    alone; outside `interval` of sigma it counts as 1 (Kynkaanniemi et al. 2024).
+    alone; outside `interval` of sigma it counts as 1 (Kynkaanniemi et al. 2024). A model that was taught by a guided
+    one (`teacher`) answers with the guidance `learnt` inside `learnt_interval`; it is called alone where that is what
+    is asked for, and pushed by the quotient where it is not.
     """
     both = None if guide is not None else condition.cat(condition.without_emotion())
 
     def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        if guidance == 1 or not interval[0] <= float(sigma[0]) <= interval[1]:
+        level = float(sigma[0])
+        asked = guidance if interval[0] <= level <= interval[1] else 1.0
+        scale = asked / learnt if learnt_interval[0] <= level <= learnt_interval[1] else asked
+        if scale == 1:
             return model(x, sigma, condition, mask)
         if guide is not None:
             strong, weak = model(x, sigma, condition, mask), guide(x, sigma, condition, mask)
         else:
             masks = None if mask is None else torch.cat([mask, mask])
             strong, weak = model(torch.cat([x, x]), torch.cat([sigma, sigma]), both, masks).chunk(2)
-        return weak + guidance * (strong - weak)
+        return weak + scale * (strong - weak)
 
     return denoise

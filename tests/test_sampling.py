@@ -219,6 +219,17 @@ def test_guidance_stays_in_its_interval(sigma, expected):
     torch.testing.assert_close(ratio, torch.full_like(ratio, expected))
 
 
+@pytest.mark.parametrize(
+    ("guidance", "sigma", "scale"),
+    [(2.5, 0.9, 1.0), (5.0, 0.9, 2.0), (1.0, 0.9, 0.4), (2.5, 0.6, 2.5), (2.5, 0.3, 1.0), (1.0, 0.6, 1.0)],
+)
+def test_guidance_that_the_model_has_learnt(guidance, sigma, scale):
+    """Asked for from sigma 0.5 on, learnt from 0.8 on: there only the quotient is left to add."""
+    ratio, model = denoised(guidance, sigma, interval=(0.5, 1.0), learnt=2.5, learnt_interval=(0.8, 1.0))
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 1 + scale))
+    assert model.rows == [2 if scale == 1 else 4]
+
+
 def test_autoguidance():
     weaker_conditions = []
 
