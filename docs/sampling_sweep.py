@@ -1,9 +1,11 @@
 """Screens settings of the sampler: a few clips of ten emotions, heard by both evaluators, against dev clips.
 
     python docs/sampling_sweep.py '{"guidance": 2.5, "guidance_interval": [0.75, 1.0]}' '{"guidance": 4.0}'
+    python docs/sampling_sweep.py --weak ../weak/checkpoints/default '{"autoguidance": 1.0}' '{"autoguidance": 2.0}'
 
-prints one row a setting. It is for choosing, not for reporting: n is far below the dimension, so FID-infinity is
-large for real clips too (the rows `train` and `dev`); what is chosen is then judged by `vocalburst evaluate`.
+prints one row a setting. `autoguidance` is that of a teacher (`gen/teacher.py`), added to the guidance. It is for
+choosing, not for reporting: n is far below the dimension, so FID-infinity is large for real clips too (the rows `train`
+and `dev`); what is chosen is then judged by `vocalburst evaluate`.
 Run from the repository root; manifests/emogator must be prepared.
 """
 
@@ -14,6 +16,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vocalburst.eval.evaluators import load_evaluators
 from vocalburst.eval.frechet import frechet_infinity
@@ -22,16 +25,32 @@ from vocalburst.eval.heep import heep_by_row
 from vocalburst.eval.kernel import kernel_audio_distance
 from vocalburst.eval.neighbours import neighbour_scores
 from vocalburst.gen.burst import BurstSpec
+from vocalburst.gen.checkpoint import load_part, locate_checkpoint
 from vocalburst.gen.data.manifest import manifest_root, read_manifest
 from vocalburst.gen.data.store import WaveStore
+from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.pipeline import BurstPipeline
 from vocalburst.gen.sampling import build_scheduler
+from vocalburst.gen.teacher import Teacher
 
 EMOTIONS = (
     "amusement", "awe", "adoration", "anger", "disgust", "triumph", "surprise_positive", "sadness", "relief", "pain",
 )  # fmt: skip
-LEVEL_CORRECTIONS = 8  # of the vocoder: a quarter of the default, enough to compare settings by
+LEVEL_CORRECTIONS = 8  # of the vocoder
 DRAW = 162  # train clips of each emotion, as many as dev has
+
+
+class TaughtDenoiser(torch.nn.Module):
+    """A teacher in the place of a pipeline's denoiser: what a perfect student of it would answer."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, teacher: Teacher):
+        super().__init__()
+        self.teacher, self.config = teacher, teacher.model.config
+
+    def forward(self, *arguments):
+        return self.teacher(*arguments)
 
 
 def hear(evaluator, waves) -> tuple[np.ndarray, np.ndarray]:
@@ -58,8 +77,28 @@ def made_waves(pipeline: BurstPipeline, n: int, steps: int, guidance: float) -> 
     found = {}
     for place, emotion in enumerate(EMOTIONS):
         specs = [BurstSpec({emotion: 1.0}, 1000 * place + i, steps, guidance, scheduler) for i in range(n)]
-        found[emotion] = [np.clip(burst.wave, -1, 1) for burst in pipeline.synthesise(specs)]
+        with torch.autocast("cpu", torch.bfloat16):
+            found[emotion] = [np.clip(burst.wave, -1, 1) for burst in pipeline.synthesise(specs)]
     return found
+
+
+def pipeline_with(settings: dict, checkpoint: Path | None, weak: Path | None) -> BurstPipeline:
+    """The checkpoint's pipeline under other settings."""
+    pipeline = BurstPipeline.from_pretrained(checkpoint)
+    pipeline.vocoder.register_to_config(level_corrections=LEVEL_CORRECTIONS)
+    settings = dict(settings)
+    autoguidance = settings.pop("autoguidance", 0.0)
+    pipeline.defaults.update(settings)
+    chosen = pipeline.defaults
+    pipeline.scheduler = build_scheduler(chosen["scheduler"], chosen["shift"])
+    if autoguidance:
+        weaker = load_part(BurstTransformer, locate_checkpoint(weak) / "transformer")
+        teacher = Teacher(
+            pipeline.transformer, chosen["guidance"], tuple(chosen["guidance_interval"]), weaker, autoguidance
+        )
+        pipeline.register_modules(transformer=TaughtDenoiser(teacher))
+        chosen["guidance"] = 1.0
+    return pipeline
 
 
 def summary(evaluator, sets: dict, dev: dict) -> str:
@@ -88,6 +127,9 @@ def main() -> None:
         "settings", nargs="+", type=json.loads, help="JSON: keys of a checkpoint's generation.json"
     )
     parser.add_argument("--checkpoint", type=Path, help="folder (default: the one that ships)")
+    parser.add_argument(
+        "--weak", type=Path, help="checkpoint folder of the less trained network of autoguidance"
+    )
     parser.add_argument("--n", type=int, default=30, help="clips of each emotion")
     parser.add_argument("--manifest", type=Path, default=Path("manifests/emogator/manifest.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("cache/waves"))
@@ -117,11 +159,8 @@ def main() -> None:
     for split in ("train", "dev"):
         print_row(split, heard[split])
     for settings in arguments.settings:
-        pipeline = BurstPipeline.from_pretrained(arguments.checkpoint)
-        pipeline.vocoder.register_to_config(level_corrections=LEVEL_CORRECTIONS)
-        pipeline.defaults.update(settings)
+        pipeline = pipeline_with(settings, arguments.checkpoint, arguments.weak)
         chosen = pipeline.defaults
-        pipeline.scheduler = build_scheduler(chosen["scheduler"], chosen["shift"])
         waves = made_waves(pipeline, arguments.n, chosen["steps"], chosen["guidance"])
         print_row(
             f"`{json.dumps(settings)}`",
