@@ -40,8 +40,8 @@ def speech(kind: str, folder: Path) -> dict:
 
 def tiny(name: str, folder: Path) -> dict:
     """Settings that make a row small; what it needs is written below `folder`. KeyError for a row without any."""
-    features = {"cache": str(folder / "features"), "c_grid": [0.01]}
-    perceptron = {"cache": str(folder / "features"), "epochs": 1, "batch_size": 4, "hidden": 8}
+    features = {"cache": str(folder.parent / "features"), "c_grid": [1e-5]}
+    perceptron = {"cache": str(folder.parent / "features"), "epochs": 1, "batch_size": 4, "hidden": 8}
     settings = {
         "compare-svr": lambda: features,
         "compare-lr": lambda: features,

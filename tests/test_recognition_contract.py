@@ -15,6 +15,7 @@ from vocalburst.eval.tasks.registry import TASKS
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 
 COUNTRY = len(TASKS[TASK].columns) - 1
+CONTINUES_SHORT_CLIPS = ("wav2small",)  # with zeros, as the evaluators do
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
@@ -78,10 +79,11 @@ def check_labels(model: RecognitionModel, waves, y) -> None:
             model.fit(waves, bad)
         assert str(raised.value) == sentence
     silent = [*waves[:3], np.zeros(12_000, np.float32)]
-    with pytest.raises(InputDataError, match="silen"):
+    with pytest.raises(InputDataError, match=r"silen|burst of 0 ms"):
         model.predict(silent)
-    with pytest.raises(InputDataError, match="short"):
-        model.predict([waves[0][:200]])
+    if model.name not in CONTINUES_SHORT_CLIPS:
+        with pytest.raises(InputDataError, match="short"):
+            model.predict([waves[0][4000:4200]])
 
 
 def wrong_labels(y: np.ndarray):
