@@ -35,7 +35,7 @@ class ModelConfig(Section):
     intermediate_dim: int = 1536
     num_layers: int = Field(8, ge=1)
     magnitude_skip: bool = True  # False gives the plain Vocos
-    level_corrections: int = Field(32, ge=0)  # of the exported vocoder
+    level_corrections: int = Field(16, ge=0)  # of the exported vocoder
 
 
 class DataConfig(Section):
