@@ -153,7 +153,8 @@ def test_specs(folders, monkeypatch):
     [
         (
             "mfcc",
-            r"^mfcc: is no evaluator; expected emo18, logmel, ssl:FOLDER, recognition:FOLDER, or the folder of a recogniser$",
+            r"^mfcc: is no evaluator; expected emo18, logmel, ssl:FOLDER, recognition:FOLDER, "
+            r"or the folder of a recogniser$",
         ),
         ("ssl", "the evaluator ssl ships no weights; expected ssl:FOLDER"),
         ("ssl:", "ssl:: is no evaluator"),
