@@ -449,7 +449,9 @@ def test_quiet_clips_are_left_out(monkeypatch, corpus, tmp_path, capsys):
     least = (levels[quiet - 1] + levels[quiet]) / 2
     small = {"total": 4, "save_every": 0}
     run = train(monkeypatch, corpus, tmp_path / "run", data={"min_level_db": least}, samples=small)
-    assert f"{quiet} of {len(levels)} train clips under {least:g} dBFS are left out" in capsys.readouterr().err
+    assert (
+        f"{quiet} of {len(levels)} train clips under {least:g} dBFS are left out" in capsys.readouterr().err
+    )
     rows = ClipPrior.from_pretrained(run / "model" / "prior").rows
     assert sorted(rows[:, 4].tolist()) == pytest.approx(levels[quiet:])
     train(monkeypatch, corpus, tmp_path / "none", expect=3, data={"min_level_db": 0.0}, samples=small)
