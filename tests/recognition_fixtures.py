@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -92,7 +93,7 @@ class TinyModel(RecognitionModel):
 
 
 @pytest.fixture
-def tiny(monkeypatch) -> None:
+def tiny(monkeypatch) -> Iterator[None]:
     """The registry holds nothing but `tiny` and `tiny-two`, a row of the same class."""
     module = ModuleType("vocalburst.eval.recognition.tiny")
     module.TinyModel = TinyModel
@@ -101,11 +102,13 @@ def tiny(monkeypatch) -> None:
         "tiny": registry.Row("tiny", "TinyModel", "Tiny"),
         "tiny-two": registry.Row("tiny", "TinyModel", "Tiny, less sure", {"sharpness": 5.0}),
     }
-    for name in list(registry.MODELS):
-        monkeypatch.delitem(registry.MODELS, name)
-    for name, row in rows.items():
-        monkeypatch.setitem(registry.MODELS, name, row)
     monkeypatch.setattr(TinyModel, "fits", 0)
+    whole = dict(registry.MODELS)
+    registry.MODELS.clear()
+    registry.MODELS.update(rows)
+    yield
+    registry.MODELS.clear()
+    registry.MODELS.update(whole)  # in its order, which undone deletions would turn around
 
 
 def tone(hz: float, seed: int, amplitude: float = 0.3, seconds: float = 0.1) -> np.ndarray:
