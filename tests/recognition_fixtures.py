@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -93,7 +92,7 @@ class TinyModel(RecognitionModel):
 
 
 @pytest.fixture
-def tiny(monkeypatch) -> Iterator[None]:
+def tiny(monkeypatch) -> None:
     """The registry holds nothing but `tiny` and `tiny-two`, a row of the same class."""
     module = ModuleType("vocalburst.eval.recognition.tiny")
     module.TinyModel = TinyModel
@@ -102,13 +101,11 @@ def tiny(monkeypatch) -> Iterator[None]:
         "tiny": registry.Row("tiny", "TinyModel", "Tiny"),
         "tiny-two": registry.Row("tiny", "TinyModel", "Tiny, less sure", {"sharpness": 5.0}),
     }
+    for name in reversed(list(registry.MODELS)):  # deletions are undone from the last to the first
+        monkeypatch.delitem(registry.MODELS, name)
+    for name, row in rows.items():
+        monkeypatch.setitem(registry.MODELS, name, row)
     monkeypatch.setattr(TinyModel, "fits", 0)
-    whole = dict(registry.MODELS)
-    registry.MODELS.clear()
-    registry.MODELS.update(rows)
-    yield
-    registry.MODELS.clear()
-    registry.MODELS.update(whole)  # in its order, which undone deletions would turn around
 
 
 def tone(hz: float, seed: int, amplitude: float = 0.3, seconds: float = 0.1) -> np.ndarray:
