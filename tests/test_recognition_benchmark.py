@@ -17,8 +17,9 @@ from task_fixtures import avb_high
 
 from vocalburst.eval.evaluators import Evaluator, Heard
 from vocalburst.eval.recognition import benchmark_rows, contestants
+from vocalburst.eval.recognition.benchmark import untaught
 from vocalburst.eval.recognition.benchmark_rows import exvo_score
-from vocalburst.eval.recognition.contestants import EvaluatorContestant
+from vocalburst.eval.recognition.contestants import Contestant, EvaluatorContestant
 from vocalburst.eval.recognition.estimator import RecognitionModel
 from vocalburst.eval.recognition.labelled_clips import ClipSource, load_split
 from vocalburst.eval.recognition.registry import MODELS, Row
@@ -321,6 +322,14 @@ def test_folds_need_speakers_and_pupils_no_teacher(monkeypatch, benchmark, tmp_p
         "tiny: is taught by emo18, which may have heard the speakers of any fold" in capsys.readouterr().err
     )
     assert benchmark(tmp_path / "b", "--models", "tiny") == 0
+
+
+def test_folds_leave_a_teacher_out_unless_one_is_named(monkeypatch):
+    monkeypatch.undo()  # the rows of the package
+    plain, named = Contestant("wav2small", {"epochs": 1}), Contestant("wav2small", {"teacher": "emo18"})
+    assert untaught(plain).settings == {"teacher": "none", "epochs": 1}
+    for entry in (named, Contestant("cnnatt", {}), Contestant("evaluator:emo18"), Contestant("runs/a")):
+        assert untaught(entry) == entry
 
 
 def test_speed_is_of_clips_that_were_never_heard(dev):

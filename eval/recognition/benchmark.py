@@ -10,14 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vocalburst.eval.recognition.benchmark_rows import Bench, Part, benchmark_row, check_contestants
 from vocalburst.eval.recognition.benchmark_table import as_markdown, describe
-from vocalburst.eval.recognition.contestants import contestants
+from vocalburst.eval.recognition.contestants import Contestant, contestants
 from vocalburst.eval.recognition.labelled_clips import ClipSource, LabelledClips, load_split
+from vocalburst.eval.recognition.registry import model_class
 from vocalburst.eval.recognition.speaker_folds import speaker_folds
 from vocalburst.eval.recognition.train import add_source, decoding, models_text, source_of, tasks_text, tell
 from vocalburst.eval.tasks.registry import TASKS, Task
@@ -30,6 +32,8 @@ def benchmark(arguments: argparse.Namespace) -> None:
     task, source = TASKS[arguments.task], source_of(arguments)
     out = arguments.out or Path("runs") / f"benchmark-{task.name}"
     entries, left_out = contestants(task, arguments.models, arguments.config, arguments.seed)
+    if arguments.folds:
+        entries = [untaught(entry) for entry in entries]
     parts = open_parts(task, source, arguments)
     bench = Bench(
         task, parts, source.sha256(), arguments.seed, arguments.runs or out / "models", out / "heard"
@@ -43,6 +47,13 @@ def benchmark(arguments: argparse.Namespace) -> None:
     write_file(out / "benchmark.json", (json.dumps(report, indent=2) + "\n").encode())
     write_file(out / "table.md", (text + "\n").encode())
     print(text)
+
+
+def untaught(entry: Contestant) -> Contestant:
+    """A row that may be taught learns from the labels alone where nobody says otherwise: teachers heard every fold."""
+    if entry.settings is None or "teacher" not in model_class(entry.name).settings_class.model_fields:
+        return entry
+    return replace(entry, settings={"teacher": "none", **entry.settings})
 
 
 def open_parts(task: Task, source: ClipSource, arguments: argparse.Namespace) -> tuple[Part, ...]:
