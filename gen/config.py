@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import first_problem
+from vocalburst.gen.data.unique_keys import UniqueKeyLoader
 
 BASE_KEY = "base"
 
@@ -29,18 +30,6 @@ class Section(BaseModel):
 
 
 ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys without a word; here the second one is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                line = node.value[index][0].start_mark.line + 1
-                raise InputDataError(f"the key {key!r} stands there twice, again on line {line}")
-        return super().construct_mapping(node, deep)
 
 
 def load_config(path: str | Path, model: type[ConfigModel], overrides: Sequence[str] = ()) -> ConfigModel:
@@ -75,7 +64,7 @@ def _read_with_base(path: Path, chain: tuple[Path, ...]) -> dict:
     if path.resolve() in chain:
         raise InputDataError(f"{path}: its chain of `{BASE_KEY}` files comes back to itself")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
     except OSError as error:
         raise InputDataError(f"{path}: cannot be read as a configuration ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

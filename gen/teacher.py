@@ -15,7 +15,9 @@ import torch
 from vocalburst.gen.checkpoint import load_part, locate_checkpoint
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.models.conditioning import Condition
+from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.transformer import BurstTransformer
+from vocalburst.gen.train_config import TeacherSection
 
 
 class Teacher:
@@ -36,36 +38,28 @@ class Teacher:
         self.weak, self.autoguidance = weak, autoguidance
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: str,
-        guidance: float,
-        interval: tuple[float, float],
-        weak: str | None,
-        autoguidance: float,
-    ) -> Teacher:
-        """Read the denoisers of checkpoint folders or hub ids. Raises MissingModelError."""
+    def load(cls, settings: TeacherSection, student: BurstTransformer, normalizer: MelNormalizer) -> Teacher:
+        """Read the denoisers of checkpoint folders or hub ids.
+
+        Raises MissingModelError, and InputDataError for networks that hear other conditions than the student, or x of
+        another normaliser.
+        """
 
         def denoiser(name: str) -> BurstTransformer:
-            return load_part(BurstTransformer, locate_checkpoint(name) / "transformer").requires_grad_(False)
+            folder = locate_checkpoint(name)
+            network = load_part(BurstTransformer, folder / "transformer").requires_grad_(False)
+            check_same(name, network, load_part(MelNormalizer, folder / "normalizer"), student, normalizer)
+            return network
 
-        weak_model = denoiser(weak) if weak is not None else None
-        return cls(denoiser(checkpoint), guidance, interval, weak_model, autoguidance)
+        weak = None if settings.weak is None else denoiser(settings.weak)
+        strong = denoiser(settings.checkpoint)
+        return cls(strong, settings.guidance, settings.guidance_interval, weak, settings.autoguidance)
 
     def to(self, device: torch.device) -> Teacher:
         self.model.to(device)
         if self.weak is not None:
             self.weak.to(device)
         return self
-
-    def check(self, student: BurstTransformer) -> None:
-        """Raise InputDataError unless the networks hear the same conditions as the student."""
-        for network in (self.model, self.weak):
-            for name in ("emotions", "voices", "countries", "n_mels"):
-                if network is not None and network.config[name] != student.config[name]:
-                    raise InputDataError(
-                        f"teacher: its {name} are {network.config[name]}, the student has {student.config[name]}"
-                    )
 
     @torch.no_grad()
     def __call__(
@@ -86,3 +80,24 @@ class Teacher:
         if self.weak is not None and self.autoguidance:
             guided += self.autoguidance * (strong - self.weak(x, sigma, condition, mask))
         return guided
+
+
+def check_same(
+    name: str,
+    teacher: BurstTransformer,
+    its_normalizer: MelNormalizer,
+    student: BurstTransformer,
+    normalizer: MelNormalizer,
+) -> None:
+    """Raise InputDataError unless teacher and student hear the same conditions and mean the same by x."""
+    for key in ("emotions", "voices", "countries", "n_mels"):
+        if teacher.config[key] != student.config[key]:
+            raise InputDataError(
+                f"the teacher {name}: its {key} are {teacher.config[key]}, the student has {student.config[key]}"
+            )
+    own = normalizer.state_dict()
+    if any(not torch.equal(value, own[key].cpu()) for key, value in its_normalizer.state_dict().items()):
+        raise InputDataError(
+            f"the teacher {name} normalises mels in its own way; start the student from a checkpoint that shares its "
+            "normaliser (init)"
+        )

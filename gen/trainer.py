@@ -84,11 +84,8 @@ class Trainer:
         self.ema.to(accelerator.device)
         self.teacher = None
         if config.teacher is not None:
-            t = config.teacher
-            self.teacher = Teacher.load(
-                t.checkpoint, t.guidance, t.guidance_interval, t.weak, t.autoguidance
-            ).to(accelerator.device)
-            self.teacher.check(model)
+            teacher = Teacher.load(config.teacher, model, data.normalizer)
+            self.teacher = teacher.to(accelerator.device)
         self.progress = Progress()
         self.validated = -1  # samples seen at the last validation of this process
         accelerator.register_for_checkpointing(self.ema, self.progress)

@@ -12,11 +12,12 @@ from conftest import synthetic_burst
 from test_pretrained import build_pretrained
 
 from vocalburst.eval.pretrained import PretrainedEvaluator
-from vocalburst.eval.recognition import feature_cache, self_supervised
+from vocalburst.eval.recognition import feature_cache
 from vocalburst.eval.recognition.estimator import RecognitionModel
 from vocalburst.eval.recognition.feature_cache import content_key
 from vocalburst.eval.recognition.functionals import FunctionalsModel
 from vocalburst.eval.recognition.opensmile_features import PEAK, OpenSmile
+from vocalburst.eval.recognition.pretrained_network import pretrained_folder
 from vocalburst.eval.recognition.registry import build
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 
@@ -217,7 +218,9 @@ def test_other_weights_or_none_are_refused(folder, tmp_path):
     ssl(copy, c_grid=(0.1,)).fit(BURSTS, AFFECT).save(tmp_path / "model")
     weights = PretrainedEvaluator.load(copy).id
     shutil.rmtree(copy)
-    with pytest.raises(MissingModelError, match=f"^{copy}: no such folder of pretrained weights$"):
+    with pytest.raises(
+        MissingModelError, match=f"^{copy}: no such folder of pretrained weights, nor a hub id"
+    ):
         RecognitionModel.load(tmp_path / "model")
     build_pretrained(copy, "wav2vec2", norm="layer")
     other = PretrainedEvaluator.load(copy).id
@@ -260,10 +263,9 @@ def test_a_model_of_the_hub_is_asked_for_by_its_files(monkeypatch, folder, capsy
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert self_supervised.pretrained_folder("wav2vec2", "facebook/wav2vec2-base") == folder
-    assert asked == [
-        ("facebook/wav2vec2-base", ["config.json", "preprocessor_config.json", "model*.safetensors"])
-    ]
+    assert pretrained_folder("facebook/wav2vec2-base") == folder
+    needed = ["config.json", "preprocessor_config.json", "*.index.json"]
+    assert asked == [("facebook/wav2vec2-base", [*needed, "model*.safetensors"])]
     assert capsys.readouterr().err == "facebook/wav2vec2-base: no such folder; looking for it on the hub\n"
 
 

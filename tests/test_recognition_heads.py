@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from vocalburst.eval.recognition import linear_fits
 from vocalburst.eval.recognition.feature_model import fit_head
@@ -14,7 +15,6 @@ from vocalburst.eval.recognition.heads import (
     Standardiser,
     part_quality,
     read_outputs,
-    softmax,
 )
 from vocalburst.eval.recognition.perceptron import PerceptronHead
 from vocalburst.eval.tasks.registry import TASKS
@@ -88,7 +88,7 @@ def test_two_classes_are_two_outputs(typed):
     z, two = Standardiser.fit(x)(x), (y[:, 0] > 3).astype(int)
     ((_, weights, bias),) = linear_fits.logistic_path(z, two, 2, [0.1], False)
     reference = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(z.astype(np.float64), two)
-    np.testing.assert_allclose(softmax(z @ weights + bias), reference.predict_proba(z), atol=2e-3)
+    np.testing.assert_allclose(softmax(z @ weights + bias, axis=1), reference.predict_proba(z), atol=2e-3)
 
 
 @pytest.mark.parametrize("balanced", [False, True])

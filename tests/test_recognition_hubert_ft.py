@@ -115,10 +115,12 @@ def test_what_a_user_gets_wrong(tmp_path, monkeypatch):
         MissingModelError, match=r"^hubert-ft starts from a pretrained HuBERT: set `pretrained`"
     ):
         build("hubert-ft", "emogator-30").fit(waves, y)
-    with pytest.raises(MissingModelError, match=r"^'no/such/folder' is neither a folder nor a hub id"):
+    with pytest.raises(
+        MissingModelError, match=r"^no/such/folder: no such folder of pretrained weights, nor a hub id"
+    ):
         build("hubert-ft", "emogator-30", pretrained="no/such/folder").fit(waves, y)
     with pytest.raises(
-        MissingModelError, match=r"^made-up/model: no such folder, and the hub gave no such model"
+        MissingModelError, match=r"^made-up/model: no such folder, nor a model of the hub at hand"
     ):
         build("hubert-ft", "emogator-30", pretrained="made-up/model").fit(waves, y)
     other = tiny_convnext(tmp_path / "convnext")

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.data.mel import MelConfig
 from vocalburst.gen.models.conditioning import SCALARS, Condition
+from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.sampling import guided
-from vocalburst.gen.teacher import Teacher
+from vocalburst.gen.teacher import Teacher, check_same
 
 SIZES = {"voices": ["a"], "n_mels": 8, "patch": 2, "dim": 16, "n_layers": 1, "n_heads": 2, "bottleneck": 8}
 
@@ -68,10 +70,19 @@ def test_autoguidance_is_added_to_guidance():
     torch.testing.assert_close(taught, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_student_of_other_conditions_is_refused():
-    teacher = Teacher(denoiser(0), 2.0, (0.0, 1.0), denoiser(0, voices=["b"]), 1.0)
-    teacher.weak = None
-    teacher.check(denoiser(1))
-    teacher.weak = denoiser(0, voices=["b"])
-    with pytest.raises(InputDataError, match=r"^teacher: its voices are \['b'\], the student has \['a'\]$"):
-        teacher.check(denoiser(1))
+def normalizer(mean: float) -> MelNormalizer:
+    own = MelNormalizer(MelConfig().to_dict())
+    own.mean.fill_(mean)
+    return own
+
+
+def test_a_student_of_another_space_is_refused():
+    check_same("t", denoiser(0), normalizer(1.0), denoiser(1), normalizer(1.0))
+    with pytest.raises(
+        InputDataError, match=r"^the teacher t: its voices are \['b'\], the student has \['a'\]$"
+    ):
+        check_same("t", denoiser(0, voices=["b"]), normalizer(1.0), denoiser(1), normalizer(1.0))
+    with pytest.raises(
+        InputDataError, match=r"^the teacher t normalises mels in its own way; start the student"
+    ):
+        check_same("t", denoiser(0), normalizer(2.0), denoiser(1), normalizer(1.0))

@@ -19,9 +19,11 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
+from scipy.special import softmax
 
 from vocalburst.eval.recognition import linear_fits
 from vocalburst.eval.recognition.estimator import Answers, Settings
+from vocalburst.eval.recognition.outputs import output_slices
 from vocalburst.eval.tasks.registry import Part, Task
 from vocalburst.eval.tasks.scoring import METRICS, mean_over, part_summands
 
@@ -77,22 +79,6 @@ class Standardiser:
         return {"mean": self.mean, "scale": self.scale}
 
 
-def output_slices(task: Task) -> list[slice]:
-    """Where each column's outputs are among O: K of a class column, one of a number."""
-    slices, start = [], 0
-    for column in task.columns:
-        width = len(column.classes) or 1
-        slices.append(slice(start, start + width))
-        start += width
-    return slices
-
-
-def softmax(raw: np.ndarray) -> np.ndarray:
-    """Rows [N, K] that sum to one, float64."""
-    shifted = np.exp(raw.astype(np.float64) - raw.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
-
-
 @dataclass(frozen=True, eq=False)
 class LinearHead:
     """weights [D, O] and bias [O] float32; sharpness: what the outputs of a class column are multiplied by.
@@ -137,7 +123,7 @@ def read_outputs(task: Task, raw: np.ndarray, sharpness: float) -> tuple[np.ndar
     values, probabilities = [], None
     for column, part in zip(task.columns, output_slices(task), strict=True):
         if column.classes:
-            probabilities = softmax(sharpness * raw[:, part])
+            probabilities = softmax(sharpness * raw[:, part].astype(np.float64), axis=1)
             values.append(probabilities.argmax(axis=1).astype(np.float64))
         else:
             values.append(np.clip(raw[:, part.start].astype(np.float64), *column.bounds))
@@ -249,7 +235,7 @@ def sharpened(head: LinearHead, settings: HeadSettings, dev: Labelled) -> Linear
     y = dev[1][labelled, place].astype(int)
 
     def cost(log_sharpness: float) -> float:
-        likely = softmax(np.exp(log_sharpness) * raw)[np.arange(len(y)), y]
+        likely = softmax(np.exp(log_sharpness) * raw, axis=1)[np.arange(len(y)), y]
         return -float(np.log(np.maximum(likely, 1e-300)).mean())
 
     sharpness = float(np.exp(minimize_scalar(cost, bounds=(-5, 5), method="bounded").x))

@@ -10,18 +10,7 @@ import yaml
 from vocalburst.eval.recognition.registry import MODELS
 from vocalburst.gen.data.emotions import nearest_names
 from vocalburst.gen.data.errors import InputDataError
-
-
-class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys without a word; here the second one is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                line = node.value[index][0].start_mark.line + 1
-                raise InputDataError(f"the key {key!r} stands there twice, again on line {line}")
-        return super().construct_mapping(node, deep)
+from vocalburst.gen.data.unique_keys import UniqueKeyLoader
 
 
 def read_settings(path: Path) -> dict[str, dict]:

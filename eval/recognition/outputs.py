@@ -9,6 +9,8 @@ Shape letters: B clips of a batch, C columns, K classes, D embedding, O outputs 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import nn
@@ -20,19 +22,20 @@ from vocalburst.eval.tasks.registry import Task
 MIN_SPREAD = 1e-4  # keeps the CCC of a constant batch defined
 
 
+def output_slices(task: Task) -> list[slice]:
+    """Where each column's outputs are among O: K of a class column, one of a number."""
+    ends = np.cumsum([len(column.classes) or 1 for column in task.columns]).tolist()
+    return [slice(start, stop) for start, stop in pairwise([0, *ends])]
+
+
 class Outputs(nn.Module):
     """embedding [B, D] -> raw outputs [B, O]: K log-odds for a class column, one number for each other column."""
 
     def __init__(self, task: Task, dim: int):
         super().__init__()
         self.task = task
-        self.slices: list[slice] = []
-        start = 0
-        for column in task.columns:
-            width = len(column.classes) or 1
-            self.slices.append(slice(start, start + width))
-            start += width
-        self.linear = nn.Linear(dim, start)
+        self.slices = output_slices(task)
+        self.linear = nn.Linear(dim, self.slices[-1].stop)
 
     def forward(self, embedding: torch.Tensor) -> torch.Tensor:
         return self.linear(embedding)

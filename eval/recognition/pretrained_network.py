@@ -1,12 +1,12 @@
-"""Pretrained networks of transformers as parts of a model that is trained on: from a folder or the hub, then our own.
+"""Pretrained networks of transformers: where their weights are, and how they become parts of a trained model.
 
-What a trained model keeps is the configuration as JSON and all of the weights, so it needs the folder no more.
+What a model that trains them on keeps is the configuration as JSON and all of the weights: it needs the folder no more.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,30 +17,42 @@ from vocalburst.gen.data.errors import MissingModelError
 if TYPE_CHECKING:
     from torch import nn
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
+NEEDED = ("config.json", "preprocessor_config.json", "*.index.json")
+WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # in the order of `pretrained.weight_files`
 
 
-def local_folder(spec: str) -> Path:
-    """The folder itself, or where the files of a hub id lie, fetched if need be and allowed.
+def pretrained_folder(spec: str) -> Path:
+    """A local folder, or the snapshot of a model on the hub, downloaded where that is allowed.
 
-    Weights are taken as safetensors alone. Raises MissingModelError for neither, and for a hub that does not answer.
+    Raises MissingModelError when there is neither. HF_HUB_OFFLINE=1 forbids to download.
     """
     if Path(spec).is_dir():
         return Path(spec)
-    if not HUB_ID.fullmatch(spec):
+    if spec.count("/") != 1 or spec.startswith((".", "/", "~")):
         raise MissingModelError(
-            f"{spec!r} is neither a folder nor a hub id such as facebook/hubert-base-ls960"
+            f"{spec}: no such folder of pretrained weights, nor a hub id such as facebook/hubert-base-ls960"
         )
-    from huggingface_hub import snapshot_download
+    return hub_snapshot(spec)
 
+
+def hub_snapshot(name: str) -> Path:
+    """The local snapshot of OWNER/MODEL on the hub, with one kind of weights."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if not HF_HUB_OFFLINE:
+        print(f"{name}: no such folder; looking for it on the hub", file=sys.stderr)
     try:
-        return Path(snapshot_download(spec, allow_patterns=FILES))
-    except Exception as error:  # offline, gated, misspelt: each raises another kind
-        reason = str(error).strip().split("\n")[0]
+        for pattern in WEIGHTS:
+            folder = Path(snapshot_download(name, allow_patterns=[*NEEDED, pattern]))
+            if any(folder.glob(pattern)):
+                break
+    except Exception as error:  # the hub's own errors, those of requests, and OSError
+        reason = "and nothing is downloaded offline" if HF_HUB_OFFLINE else str(error).strip().split("\n")[0]
         raise MissingModelError(
-            f"{spec}: no such folder, and the hub gave no such model ({reason})"
+            f"{name}: no such folder, nor a model of the hub at hand ({reason})"
         ) from None
+    return folder
 
 
 def read_network(spec: str, kind: str) -> tuple[nn.Module, Path, str]:
@@ -48,7 +60,7 @@ def read_network(spec: str, kind: str) -> tuple[nn.Module, Path, str]:
 
     Raises MissingModelError on any damage and for another model_type.
     """
-    folder = local_folder(spec)
+    folder = pretrained_folder(spec)
     found = read_json(folder / "config.json").get("model_type")
     if found != kind:
         raise MissingModelError(f"{folder / 'config.json'}: expected a model_type of {kind}, got {found!r}")

@@ -12,7 +12,6 @@ where they are; a saved model holds the name of their place and their hash, and 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,10 +25,8 @@ from vocalburst.eval.pretrained import PretrainedEvaluator
 from vocalburst.eval.recognition.feature_cache import cached_features, one_by_one
 from vocalburst.eval.recognition.feature_model import FeatureModel
 from vocalburst.eval.recognition.heads import HeadSettings
+from vocalburst.eval.recognition.pretrained_network import pretrained_folder
 from vocalburst.gen.data.errors import MissingModelError
-
-NEEDED = ("config.json", "preprocessor_config.json")
-WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # in the order of `pretrained.weight_files`
 
 
 class SelfSupervisedSettings(HeadSettings):
@@ -51,7 +48,12 @@ class SelfSupervisedModel(FeatureModel):
     @cached_property
     def network(self) -> PretrainedEvaluator:
         """Raises MissingModelError in one sentence when it is not there, damaged, or of another kind."""
-        folder = pretrained_folder(self.name, self.settings.pretrained)
+        if not self.settings.pretrained:
+            raise MissingModelError(
+                f"{self.name} needs the setting pretrained: a folder with config.json, preprocessor_config.json and "
+                "weights, or the name of a model on the hub"
+            )
+        folder = pretrained_folder(self.settings.pretrained)
         network = PretrainedEvaluator.load(folder)
         expected = "wav2vec2" if self.settings.kind == "voc2vec" else self.settings.kind
         came = network.id.partition("-")[0]
@@ -77,40 +79,3 @@ class SelfSupervisedModel(FeatureModel):
     def space(self) -> dict:
         what = f"the weights {self.network.id} in {self.settings.pretrained}"
         return {"what": what, "names": [str(place) for place in range(self.network.dim)]}
-
-
-def pretrained_folder(model: str, named: str) -> Path:
-    """The folder that a user named, or the snapshot of a model on the hub, downloaded where that is allowed.
-
-    Raises MissingModelError when there is none. HF_HUB_OFFLINE=1 forbids to download.
-    """
-    if not named:
-        raise MissingModelError(
-            f"{model} needs the setting pretrained: a folder with config.json, preprocessor_config.json and weights, "
-            "or the name of a model on the hub"
-        )
-    if Path(named).is_dir():
-        return Path(named)
-    if named.count("/") != 1 or named.startswith((".", "/", "~")):
-        raise MissingModelError(f"{named}: no such folder of pretrained weights")
-    return hub_snapshot(named)
-
-
-def hub_snapshot(name: str) -> Path:
-    """The local snapshot of OWNER/MODEL on the hub, with one kind of weights."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
-    if not HF_HUB_OFFLINE:
-        print(f"{name}: no such folder; looking for it on the hub", file=sys.stderr)
-    try:
-        for pattern in WEIGHTS:
-            folder = Path(snapshot_download(name, allow_patterns=[*NEEDED, pattern]))
-            if any(folder.glob(pattern)):
-                break
-    except Exception as error:  # the hub's own errors, those of requests, and OSError
-        reason = "and nothing is downloaded offline" if HF_HUB_OFFLINE else str(error).strip().split("\n")[0]
-        raise MissingModelError(
-            f"{name}: no such folder, nor a model of the hub at hand ({reason})"
-        ) from None
-    return folder
