@@ -39,7 +39,8 @@ from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.prior import Attributes, ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.models.vocoder import BurstVocoder, load_vocoder
-from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, guided, sample
+from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, guided, last_sigma, sample
+from vocalburst.gen.texture import add_texture
 from vocalburst.gen.time_scale import PASSES, stretch_active, stretch_factor
 
 ROWS = 32  # clips per network call on an accelerator, always: another batch shape could change the bytes
@@ -55,6 +56,7 @@ GENERATION_DEFAULTS = {
     "guidance_by": "emotion",  # "emotion": classifier-free; "guide": autoguidance by the folder guide/
     "scheduler": "euler",
     "shift": 1.0,
+    "texture": 0.0,  # of the fluctuation of noise, what the default steps leave out, see `texture`
     "license": "Apache-2.0",
 }
 
@@ -299,11 +301,23 @@ class BurstPipeline(DiffusionPipeline):
             x[row, :, : mel.shape[-1]] = self.normalizer.normalize(mel)
         return x
 
+    def texture(self, spec: BurstSpec) -> float:
+        """The checkpoint's amount of texture, in the proportion in which the spec's steps leave noise to the last one."""
+        amount, defaults = self.defaults["texture"], self.defaults
+        if not amount or (spec.steps, spec.scheduler) == (defaults["steps"], defaults["scheduler"]):
+            return amount
+        own = last_sigma(build_scheduler(spec.scheduler, defaults["shift"]), spec.steps)
+        return amount * min(1.0, own / last_sigma(self.scheduler, defaults["steps"]))
+
     def decode(self, spec: BurstSpec, drawn: Attributes, mel: torch.Tensor) -> Burst:
         """mel [M, T] -> a burst at the level drawn, its voice as long as asked."""
         gain = 10 ** ((drawn.level_db - self.normalizer.config.level_db) / 20)
+        texture = self.texture(spec)
 
         def vocode(mel: torch.Tensor) -> np.ndarray:
+            if texture:
+                rng = np.random.default_rng([spec.seed, 2])
+                mel = add_texture(mel, self.vocoder.periodicity(mel[None])[0], texture, self.mel_config, rng)
             return (self.vocoder(mel[None])[0] * gain).float().cpu().numpy()
 
         wave, stretched = vocode(mel), None

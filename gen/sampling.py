@@ -20,6 +20,8 @@ from diffusers import (
 from vocalburst.gen.diffusion import add_noise, velocity
 from vocalburst.gen.models.conditioning import Condition
 
+AUDIBLE = 0.01  # noise share; the finest of what a mel tells lies above
+
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -67,12 +69,7 @@ def sample(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    solver = type(scheduler).from_config(scheduler.config)
-    if isinstance(solver, FlowMatchEulerDiscreteScheduler):
-        # From pure noise down to 1 / steps: the default ends at 0.001 and wastes the last call.
-        solver.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps))
-    else:
-        solver.set_timesteps(steps)
+    solver = scheduled(scheduler, steps)
     entry = 0 if like is None else entry_index(solver, strength)
     solver.set_begin_index(entry)
     x = noise if entry == 0 else add_noise(like, noise, solver.sigmas[entry].to(noise).expand(len(noise)))
@@ -83,6 +80,22 @@ def sample(
         v = velocity(x, denoiser(x, sigma.expand(x.shape[0])), sigma)
         x = solver.step(v, timestep, x, return_dict=False)[0]
     return x
+
+
+def scheduled(scheduler: SchedulerMixin, steps: int) -> SchedulerMixin:
+    """A copy of `scheduler` with the noise levels of `steps` steps set."""
+    solver = type(scheduler).from_config(scheduler.config)
+    if isinstance(solver, FlowMatchEulerDiscreteScheduler):
+        # From pure noise down to 1 / steps: the default ends at 0.001 and wastes the last call.
+        solver.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps))
+    else:
+        solver.set_timesteps(steps)
+    return solver
+
+
+def last_sigma(scheduler: SchedulerMixin, steps: int) -> float:
+    """The noise share from which the last call takes it all, but for a rest below `AUDIBLE` that heun steps over last."""
+    return min(sigma for sigma in scheduled(scheduler, steps).sigmas.tolist() if sigma >= AUDIBLE)
 
 
 def entry_index(solver: SchedulerMixin, strength: float) -> int:

@@ -36,6 +36,7 @@ class ModelConfig(Section):
     num_layers: int = Field(8, ge=1)
     magnitude_skip: bool = True  # False gives the plain Vocos
     level_corrections: int = Field(16, ge=0)  # of the exported vocoder
+    pulses: bool = True  # of the exported vocoder
 
 
 class DataConfig(Section):

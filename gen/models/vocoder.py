@@ -19,11 +19,14 @@ from diffusers.configuration_utils import register_to_config
 
 from vocalburst.gen.data.errors import MissingModelError
 from vocalburst.gen.data.mel import LogMel, MelConfig
+from vocalburst.gen.models.pulses import pitch, pulse_spectrum
 
 # A frame whose every bin lies within this of the log floor is digital silence (the floor is -140 dB).
 SILENCE_MARGIN = 0.1
 # Natural log of the largest factor of one level correction, 20 dB.
 MAX_CORRECTION = 2.3
+# Corrections before the pitch is read off the wave, so that it is that of the mel.
+BEFORE_PULSES = 4
 
 
 class BurstVocoder(ModelMixin, ConfigMixin):
@@ -36,6 +39,8 @@ class BurstVocoder(ModelMixin, ConfigMixin):
     Vocos (False, as in the public weights) many steps.
     level_corrections: how often the wave's own mel is compared with the one asked for, and every region of its
     spectrum scaled by the ratio. Each costs one STFT and its inverse; 0 for the public weights.
+    pulses: after the first `BEFORE_PULSES` corrections, give voiced frames the phases of a voice (`pulses`). Not while
+    training: the network is to learn its own.
     """
 
     @register_to_config
@@ -47,6 +52,7 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         mel: dict | None = None,
         magnitude_skip: bool = False,
         level_corrections: int = 0,
+        pulses: bool = False,
     ):
         super().__init__()
         # Here, not above: vocos imports encodec, which takes seconds.
@@ -73,6 +79,23 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         corrections: instead of the configured number, fewer while training.
         A silent frame's spectrum is set to zero, so the edge of the silence is the window's own slope.
         """
+        rounds = self.config.level_corrections if corrections is None else corrections
+        wave = self._uncorrected(mel)
+        with torch.autocast(mel.device.type, enabled=False):
+            mel = mel.float()
+            if self.config.pulses and not self.training and self._framed(wave):
+                before = min(BEFORE_PULSES, rounds)
+                wave = self._in_step(self._correct(wave, mel, before))
+                rounds -= before
+            return self._correct(wave, mel, rounds)
+
+    def periodicity(self, mel: torch.Tensor) -> torch.Tensor:
+        """mel [B, M, T] -> [B, T], about 0..1: how voiced each frame is, by `pulses.pitch` of the wave at first sight."""
+        front = self.mel_config
+        return pitch(self._uncorrected(mel), front.n_fft, front.hop_length, front.sample_rate)[1]
+
+    def _uncorrected(self, mel: torch.Tensor) -> torch.Tensor:
+        """The network's own wave."""
         if mel.ndim != 3 or mel.shape[1] != self.backbone.input_channels or mel.shape[2] < 2:
             raise ValueError(
                 f"expected a mel of shape [B, {self.backbone.input_channels}, T >= 2], got {tuple(mel.shape)}"
@@ -88,10 +111,16 @@ class BurstVocoder(ModelMixin, ConfigMixin):
                 widths = self.filters.float().sum(0).clamp(min=1e-8)[:, None]  # [M, 1], in bins
                 log_magnitude = log_magnitude + (self.cover.float() @ (mel.exp() / widths)).log()
             magnitude = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
-            wave = self.head.istft(torch.polar(magnitude, phase))
-            return self._correct(
-                wave, mel, self.config.level_corrections if corrections is None else corrections
-            )
+            return self.head.istft(torch.polar(magnitude, phase))
+
+    def _framed(self, wave: torch.Tensor) -> bool:
+        """Whether `wave` is long enough for the front end, which mirrors half a window at the edges."""
+        return wave.shape[-1] > self.mel_config.n_fft // 2
+
+    def _in_step(self, wave: torch.Tensor) -> torch.Tensor:
+        front, window = self.mel_config, self.head.istft.window.float()
+        spectrum = torch.stft(wave, front.n_fft, front.hop_length, window=window, return_complex=True)
+        return self.head.istft(pulse_spectrum(wave, spectrum, window, front.hop_length, front.sample_rate))
 
     def _correct(self, wave: torch.Tensor, mel: torch.Tensor, rounds: int) -> torch.Tensor:
         """Bring the mel of `wave` closer to `mel`: overlapping frames disagree, so it is not yet that mel.
@@ -100,8 +129,8 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         within each mel bin stays. The momentum i / (i + 3) is Nesterov's.
         """
         front = self.mel_config
-        if wave.shape[-1] <= front.n_fft // 2:
-            return wave  # too short for the front end itself, which mirrors half a window at the edges
+        if not self._framed(wave):
+            return wave
         filters, cover, window = self.filters.float(), self.cover.float(), self.head.istft.window.float()
         previous = None
         for i in range(rounds):
@@ -174,7 +203,7 @@ def _load_own(folder: Path) -> BurstVocoder:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         names = ("dim", "intermediate_dim", "num_layers", "mel", "magnitude_skip", "level_corrections")
-        sizes = {name: config[name] for name in names}
+        sizes = {name: config[name] for name in names} | {"pulses": config.get("pulses", False)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = (
             f"{folder / 'config.json'}: not the configuration of a vocoder ({type(error).__name__}: {error})"
