@@ -1,4 +1,4 @@
-"""Screens settings of the sampler: a few clips of ten emotions, heard by both evaluators, against dev clips.
+"""Screens settings of the sampler: a few clips of ten or all emotions, heard by both evaluators, against dev clips.
 
     python docs/sampling_sweep.py '{"guidance": 2.5, "guidance_interval": [0.75, 1.0]}' '{"guidance": 4.0}'
     python docs/sampling_sweep.py --weak ../weak/checkpoints/default '{"autoguidance": 1.0}' '{"autoguidance": 2.0}'
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from vocalburst.eval.kernel import kernel_audio_distance
 from vocalburst.eval.neighbours import neighbour_scores
 from vocalburst.gen.burst import BurstSpec
 from vocalburst.gen.checkpoint import load_part, locate_checkpoint
+from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.data.manifest import manifest_root, read_manifest
 from vocalburst.gen.data.store import WaveStore
 from vocalburst.gen.models.transformer import BurstTransformer
@@ -33,7 +35,7 @@ from vocalburst.gen.pipeline import BurstPipeline
 from vocalburst.gen.sampling import build_scheduler
 from vocalburst.gen.teacher import Teacher
 
-EMOTIONS = (
+TEN = (
     "amusement", "awe", "adoration", "anger", "disgust", "triumph", "surprise_positive", "sadness", "relief", "pain",
 )  # fmt: skip
 LEVEL_CORRECTIONS = 8  # of the vocoder
@@ -60,11 +62,13 @@ def hear(evaluator, waves) -> tuple[np.ndarray, np.ndarray]:
     return embeddings, np.concatenate([one.probabilities for one in heard])
 
 
-def real_waves(manifest: Path, split: str, cache: Path) -> dict[str, list[np.ndarray]]:
+def real_waves(
+    manifest: Path, split: str, cache: Path, emotions: Sequence[str] = TEN
+) -> dict[str, list[np.ndarray]]:
     clips = [clip for clip in read_manifest(manifest) if clip.split == split]
     store = WaveStore.build(manifest_root(manifest), clips, cache)
     found = {}
-    for emotion in EMOTIONS:
+    for emotion in emotions:
         rows = [row for row, clip in enumerate(clips) if emotion in clip.emotions]
         if split == "train":
             rows = list(np.random.default_rng(0).permutation(rows)[:DRAW])
@@ -72,19 +76,23 @@ def real_waves(manifest: Path, split: str, cache: Path) -> dict[str, list[np.nda
     return found
 
 
-def made_waves(pipeline: BurstPipeline, n: int, steps: int, guidance: float) -> dict[str, list[np.ndarray]]:
+def made_waves(
+    pipeline: BurstPipeline, n: int, steps: int, guidance: float, emotions: Sequence[str] = TEN
+) -> dict[str, list[np.ndarray]]:
     scheduler = pipeline.defaults["scheduler"]
     found = {}
-    for place, emotion in enumerate(EMOTIONS):
+    for place, emotion in enumerate(emotions):
         specs = [BurstSpec({emotion: 1.0}, 1000 * place + i, steps, guidance, scheduler) for i in range(n)]
         with torch.autocast("cpu", torch.bfloat16):
             found[emotion] = [np.clip(burst.wave, -1, 1) for burst in pipeline.synthesise(specs)]
     return found
 
 
-def pipeline_with(settings: dict, checkpoint: Path | None, weak: Path | None) -> BurstPipeline:
+def pipeline_with(
+    settings: dict, checkpoint: Path | None, weak: Path | None, vocoder: Path | None = None
+) -> BurstPipeline:
     """The checkpoint's pipeline under other settings."""
-    pipeline = BurstPipeline.from_pretrained(checkpoint)
+    pipeline = BurstPipeline.from_pretrained(checkpoint, vocoder=vocoder)
     pipeline.vocoder.register_to_config(level_corrections=LEVEL_CORRECTIONS)
     settings = dict(settings)
     autoguidance = settings.pop("autoguidance", 0.0)
@@ -97,7 +105,8 @@ def pipeline_with(settings: dict, checkpoint: Path | None, weak: Path | None) ->
             pipeline.transformer, chosen["guidance"], tuple(chosen["guidance_interval"]), weaker, autoguidance
         )
         pipeline.register_modules(transformer=TaughtDenoiser(teacher))
-        chosen["guidance"] = 1.0
+        # The teacher guides, so the pipeline must not.
+        chosen |= {"guidance": 1.0, "guidance_learnt": 1.0}
     return pipeline
 
 
@@ -130,12 +139,15 @@ def main() -> None:
     parser.add_argument(
         "--weak", type=Path, help="checkpoint folder of the less trained network of autoguidance"
     )
+    parser.add_argument("--vocoder", type=Path, help="folder (default: the checkpoint's)")
+    parser.add_argument("--all-emotions", action="store_true", help="thirty in place of ten")
     parser.add_argument("--n", type=int, default=30, help="clips of each emotion")
     parser.add_argument("--manifest", type=Path, default=Path("manifests/emogator/manifest.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("cache/waves"))
     arguments = parser.parse_args()
     evaluators = load_evaluators(["default"])
-    real = {split: real_waves(arguments.manifest, split, arguments.cache) for split in ("train", "dev")}
+    emotions = EMOGATOR_30 if arguments.all_emotions else TEN
+    real = {s: real_waves(arguments.manifest, s, arguments.cache, emotions) for s in ("train", "dev")}
     heard = {
         split: {e.id: {name: hear(e, own) for name, own in waves.items()} for e in evaluators}
         for split, waves in real.items()
@@ -159,9 +171,9 @@ def main() -> None:
     for split in ("train", "dev"):
         print_row(split, heard[split])
     for settings in arguments.settings:
-        pipeline = pipeline_with(settings, arguments.checkpoint, arguments.weak)
+        pipeline = pipeline_with(settings, arguments.checkpoint, arguments.weak, arguments.vocoder)
         chosen = pipeline.defaults
-        waves = made_waves(pipeline, arguments.n, chosen["steps"], chosen["guidance"])
+        waves = made_waves(pipeline, arguments.n, chosen["steps"], chosen["guidance"], emotions)
         print_row(
             f"`{json.dumps(settings)}`",
             {e.id: {name: hear(e, own) for name, own in waves.items()} for e in evaluators},

@@ -302,7 +302,7 @@ class BurstPipeline(DiffusionPipeline):
         return x
 
     def texture(self, spec: BurstSpec) -> float:
-        """The checkpoint's amount of texture, in the proportion in which the spec's steps leave noise to the last one."""
+        """The checkpoint's amount of texture, less where the spec's steps leave less noise to the last one."""
         amount, defaults = self.defaults["texture"], self.defaults
         if not amount or (spec.steps, spec.scheduler) == (defaults["steps"], defaults["scheduler"]):
             return amount

@@ -94,7 +94,7 @@ def scheduled(scheduler: SchedulerMixin, steps: int) -> SchedulerMixin:
 
 
 def last_sigma(scheduler: SchedulerMixin, steps: int) -> float:
-    """The noise share from which the last call takes it all, but for a rest below `AUDIBLE` that heun steps over last."""
+    """The noise share that the last call takes away; a rest below `AUDIBLE`, where heun ends, does not count."""
     return min(sigma for sigma in scheduled(scheduler, steps).sigmas.tolist() if sigma >= AUDIBLE)
 
 

@@ -1,6 +1,6 @@
 """The grain of noise: what a few sampling steps leave out of unvoiced sound.
 
-A denoiser answers with a mean, so the mel of breath, hiss and room after a few steps is the mean spectrum of that noise,
+A denoiser answers with a mean, so after a few steps the mel of breath, hiss and room is the mean spectrum of it,
 without the fluctuation from frame to frame that any one stretch of noise has. Which fluctuation it is, nobody can tell
 from another; so that of white noise, heard through the same front end, is put in its place wherever the wave is not
 periodic. The level of a voice's partials does not fluctuate like that, and keeps its own.

@@ -70,7 +70,9 @@ def test_a_clip_has_its_own_texture_and_more_steps_need_less(tiny_checkpoint):
     pipeline = load_generator(tiny_checkpoint)
 
     def spec(**changes) -> BurstSpec:
-        return BurstSpec({"awe": 1.0}, **{"seed": 3, "steps": 3, "guidance": 1.0, "scheduler": "euler"} | changes)
+        return BurstSpec(
+            {"awe": 1.0}, **{"seed": 3, "steps": 3, "guidance": 1.0, "scheduler": "euler"} | changes
+        )
 
     def wave(texture: float, **changes) -> bytes:
         pipeline.defaults["texture"] = texture

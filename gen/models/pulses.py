@@ -4,7 +4,7 @@ A log-mel tells how strong the partials of a voice are, not how they stand to on
 at every pulse of the glottis, which a network that learnt its phases frame by frame, or Griffin-Lim, misses: the sound
 is hollow, and whoever hears waves knows it from a recording. So the phases of voiced frames are those of the classic
 source-filter vocoders (Kawahara et al. 1999; Morise et al. 2016): a train of pulses at the pitch of the wave so far,
-through the minimum-phase filter of the frame's envelope. Unvoiced frames and high frequencies keep the phases they have.
+through the minimum-phase filter of the frame's envelope. Unvoiced frames and high frequencies keep theirs.
 
 Shape letters: B batch, L wave sample, F STFT bin, T frame.
 """
@@ -25,7 +25,9 @@ ENVELOPE_SECONDS = 40 / 24000  # quefrencies below this are the filter's, above 
 FAINT = 1e-4  # magnitude
 
 
-def pitch(wave: torch.Tensor, n_fft: int, hop_length: int, sample_rate: int) -> tuple[torch.Tensor, torch.Tensor]:
+def pitch(
+    wave: torch.Tensor, n_fft: int, hop_length: int, sample_rate: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """wave [B, L] -> pitch in Hz [B, T] and periodicity in about 0..1 [B, T] of centred frames.
 
     Peak of the autocorrelation of a Hann-windowed frame over the window's own (Boersma 1993, Eq. 9).
@@ -67,7 +69,7 @@ def bridged(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
 
 def pulse_train(frequency: torch.Tensor, n_samples: int, hop_length: int, sample_rate: int) -> torch.Tensor:
-    """Pulse rate in Hz of each frame [B, T] -> a train of pulses of area 1 [B, L], each between two samples if need be."""
+    """Pulse rate in Hz of each frame [B, T] -> pulses of area 1 [B, L], each shared by two samples."""
     places = torch.arange(n_samples, device=frequency.device) / hop_length
     low = places.long().clamp(max=frequency.shape[-1] - 1)
     high = (low + 1).clamp(max=frequency.shape[-1] - 1)

@@ -90,7 +90,7 @@ class BurstVocoder(ModelMixin, ConfigMixin):
             return self._correct(wave, mel, rounds)
 
     def periodicity(self, mel: torch.Tensor) -> torch.Tensor:
-        """mel [B, M, T] -> [B, T], about 0..1: how voiced each frame is, by `pulses.pitch` of the wave at first sight."""
+        """mel [B, M, T] -> [B, T], about 0..1: how voiced each frame is, by `pulses.pitch` of the network's wave."""
         front = self.mel_config
         return pitch(self._uncorrected(mel), front.n_fft, front.hop_length, front.sample_rate)[1]
 

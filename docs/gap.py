@@ -1,0 +1,119 @@
+"""Where the distance to real clips comes from: the vocoder's phases, or a noise level of the sampler.
+
+    python docs/gap.py phases
+    python docs/gap.py levels [--strengths 0.25 0.5 0.7 0.85 0.95 1]
+
+Both start from the first n dev clips of ten emotions and compare what is made of them with the other dev clips.
+`phases` takes magnitudes from the one and phases from the other. `levels` noises a clip up to a noise share and lets
+the model finish it (`generate --like`): what the distance gains between two shares is lost between these noise levels.
+Run from the repository root; manifests/emogator must be prepared.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchaudio
+from sampling_sweep import hear, real_waves, summary
+
+from vocalburst.eval.evaluators import load_evaluators
+from vocalburst.gen.burst import BurstSpec
+from vocalburst.gen.data.audio import SAMPLE_RATE
+from vocalburst.gen.data.mel import LogMel
+from vocalburst.gen.dataset import normalise_level
+from vocalburst.gen.pipeline import BurstPipeline, load_generator
+
+
+def phase_systems(pipeline: BurstPipeline, wave: np.ndarray) -> dict[str, np.ndarray]:
+    """One clip [L] with its own and the vocoder's magnitudes and phases."""
+    config, vocoder = pipeline.mel_config, pipeline.vocoder
+    window = torch.hann_window(config.n_fft)
+    level_wave, _, level = normalise_level(wave)
+    real = torch.from_numpy(level_wave)
+
+    def stft(x: torch.Tensor) -> torch.Tensor:
+        return torch.stft(x, config.n_fft, config.hop_length, window=window, return_complex=True)
+
+    def istft(x: torch.Tensor) -> torch.Tensor:
+        return torch.istft(x, config.n_fft, config.hop_length, window=window, length=len(real))
+
+    def vocoded(pulses: bool) -> torch.Tensor:
+        shipped = vocoder.config.pulses
+        vocoder.register_to_config(pulses=pulses)
+        made = vocoder(LogMel(config)(real)[None])[0]
+        vocoder.register_to_config(pulses=shipped)
+        return torch.nn.functional.pad(made, (0, max(0, len(real) - len(made))))[: len(real)]
+
+    plain, theirs = vocoded(False), stft(real)
+    own = stft(plain)
+    search = torchaudio.transforms.GriffinLim(
+        config.n_fft, 32, hop_length=config.hop_length, power=1, length=len(real)
+    )
+    torch.manual_seed(0)  # of the phases that Griffin-Lim starts from
+    systems = {
+        "the clips themselves": real,
+        "vocoder, its own phases": plain,
+        "real magnitudes, the vocoder's own phases": istft(torch.polar(theirs.abs(), own.angle())),
+        "the vocoder's magnitudes, real phases": istft(torch.polar(own.abs(), theirs.angle())),
+        "real magnitudes, phases of Griffin-Lim": search(theirs.abs()),
+        "upside down": -real,
+        "vocoder with pulses": vocoded(True),
+    }
+    gain = 10 ** ((level - pipeline.normalizer.config.level_db) / 20)
+    return {name: np.clip(made.numpy() * gain, -1, 1) for name, made in systems.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=["phases", "levels"])
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.85, 0.95, 1.0])
+    parser.add_argument("--checkpoint", type=Path, help="folder (default: the one that ships)")
+    parser.add_argument("--n", type=int, default=24, help="clips of each emotion")
+    parser.add_argument("--manifest", type=Path, default=Path("manifests/emogator/manifest.jsonl"))
+    parser.add_argument("--cache", type=Path, default=Path("cache/waves"))
+    arguments = parser.parse_args()
+    pipeline = load_generator(arguments.checkpoint)
+    evaluators = load_evaluators(["default"])
+    dev = real_waves(arguments.manifest, "dev", arguments.cache)
+    first = {name: waves[: arguments.n] for name, waves in dev.items()}
+    rest = {e.id: {name: hear(e, waves[arguments.n :]) for name, waves in dev.items()} for e in evaluators}
+    columns = "KAD | FID∞ | coverage | precision | recognised | HEEP"
+    print("| clips | " + " | ".join(f"{e.id}: {columns}" for e in evaluators) + " |")
+    print("|---" * (1 + 6 * len(evaluators)) + "|")
+
+    def print_row(name: str, sets: dict[str, list[np.ndarray]]) -> None:
+        heard = {e.id: {emotion: hear(e, waves) for emotion, waves in sets.items()} for e in evaluators}
+        row = " | ".join(summary(e, heard[e.id], rest[e.id]) for e in evaluators)
+        print(f"| {name} | {row} |", flush=True)
+
+    if arguments.part == "phases":
+        with torch.inference_mode():
+            made = {name: [phase_systems(pipeline, wave) for wave in waves] for name, waves in first.items()}
+        for system in next(iter(made.values()))[0]:
+            print_row(system, {name: [one[system] for one in clips] for name, clips in made.items()})
+        return
+    chosen = pipeline.defaults
+    longest = pipeline.durations[1]
+    for strength in arguments.strengths:
+        sets = {}
+        for place, (emotion, waves) in enumerate(first.items()):
+            specs = [
+                BurstSpec(
+                    {emotion: 1.0}, 1000 * place + i, chosen["steps"], chosen["guidance"], chosen["scheduler"],
+                    like=wave, strength=strength,
+                )
+                for i, wave in enumerate(waves)
+                if len(wave) <= longest * SAMPLE_RATE
+            ]  # fmt: skip
+            with torch.autocast("cpu", torch.bfloat16):
+                sets[emotion] = [np.clip(burst.wave, -1, 1) for burst in pipeline.synthesise(specs)]
+        print_row(f"from noise share {strength:g} on", sets)
+
+
+if __name__ == "__main__":
+    main()
