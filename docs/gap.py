@@ -1,11 +1,13 @@
-"""Where the distance to real clips comes from: the vocoder's phases, or a noise level of the sampler.
+"""Where the distance to real clips comes from: the phases, a noise level of the sampler, the texture of noise.
 
     python docs/gap.py phases
     python docs/gap.py levels [--strengths 0.25 0.5 0.7 0.85 0.95 1]
+    python docs/gap.py texture
 
-Both start from the first n dev clips of ten emotions and compare what is made of them with the other dev clips.
+Two start from the first n dev clips of ten emotions and compare what is made of them with the other dev clips.
 `phases` takes magnitudes from the one and phases from the other. `levels` noises a clip up to a noise share and lets
 the model finish it (`generate --like`): what the distance gains between two shares is lost between these noise levels.
+`texture` prints by how many dB a log-mel moves from frame to frame, on average, of real clips and of generated ones.
 Run from the repository root; manifests/emogator must be prepared.
 """
 
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchaudio
-from sampling_sweep import hear, real_waves, summary
+from sampling_sweep import hear, made_waves, real_waves, summary
 
 from vocalburst.eval.evaluators import load_evaluators
 from vocalburst.gen.burst import BurstSpec
@@ -66,11 +68,31 @@ def phase_systems(pipeline: BurstPipeline, wave: np.ndarray) -> dict[str, np.nda
     return {name: np.clip(made.numpy() * gain, -1, 1) for name, made in systems.items()}
 
 
+def flux(pipeline: BurstPipeline, waves: list[np.ndarray]) -> float:
+    """Mean absolute change of the log-mel from frame to frame, in dB, mean over clips."""
+    log_mel = LogMel(pipeline.mel_config)
+    changes = [log_mel(torch.from_numpy(wave.astype(np.float32))).diff(dim=-1).abs().mean() for wave in waves]
+    return float(np.mean(changes)) * 20 / np.log(10)
+
+
+def print_texture(pipeline: BurstPipeline, dev: dict[str, list[np.ndarray]], n: int) -> None:
+    print(f"real: {flux(pipeline, [wave for waves in dev.values() for wave in waves[:n]]):.2f} dB")
+    chosen = pipeline.defaults
+    for texture in (0.0, chosen["texture"]):
+        chosen["texture"] = texture
+        made = [
+            wave
+            for waves in made_waves(pipeline, n, chosen["steps"], chosen["guidance"]).values()
+            for wave in waves
+        ]
+        print(f"generated, texture {texture:g}: {flux(pipeline, made):.2f} dB", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=["phases", "levels"])
+    parser.add_argument("part", choices=["phases", "levels", "texture"])
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.85, 0.95, 1.0])
     parser.add_argument("--checkpoint", type=Path, help="folder (default: the one that ships)")
     parser.add_argument("--n", type=int, default=24, help="clips of each emotion")
@@ -78,8 +100,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("cache/waves"))
     arguments = parser.parse_args()
     pipeline = load_generator(arguments.checkpoint)
-    evaluators = load_evaluators(["default"])
     dev = real_waves(arguments.manifest, "dev", arguments.cache)
+    if arguments.part == "texture":
+        print_texture(pipeline, dev, arguments.n)
+        return
+    evaluators = load_evaluators(["default"])
     first = {name: waves[: arguments.n] for name, waves in dev.items()}
     rest = {e.id: {name: hear(e, waves[arguments.n :]) for name, waves in dev.items()} for e in evaluators}
     columns = "KAD | FID∞ | coverage | precision | recognised | HEEP"

@@ -134,7 +134,7 @@ def report(numbers: dict[str, float]) -> str:
         "load": "loading the checkpoint",
         "denoiser": f"denoiser ({numbers['denoiser_calls'] / n:g} calls a clip)",
         "vocoder": "vocoder",
-        "rest": "the rest: post-processing, measuring, writing",
+        "rest": "the rest: texture, post-processing, measuring, writing",
     }
     lines.append(f"{'':<46}{'s':>8}{'of all':>9}{'of work':>9}")
     for key, name in names.items():

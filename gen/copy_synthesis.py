@@ -214,11 +214,13 @@ def copy_synthesis(arguments: argparse.Namespace) -> None:
     systems = {
         "Vocoder": vocoder,
         f"Griffin-Lim, {arguments.iterations} iterations": search,
-        "Vocos at initialisation": untrained(vocoder, seed, magnitude_skip=False, level_corrections=0),
+        "Vocos at initialisation": untrained(
+            vocoder, seed, magnitude_skip=False, level_corrections=0, pulses=False
+        ),
     }
-    if vocoder.config.level_corrections:
-        # What the weights add to the iterations that follow them.
-        systems["Same level corrections, untrained"] = untrained(vocoder, seed)
+    if vocoder.config.level_corrections or vocoder.config.pulses:
+        # What the weights add to what follows them.
+        systems["Same vocoder, untrained weights"] = untrained(vocoder, seed)
     rows = judge(clips, waves, systems, seed)
     if arguments.json:
         settings = {"split": arguments.split, "seed": seed, "resamples": RESAMPLES}
