@@ -342,7 +342,7 @@ def test_command_line_trains_then_judges(manifest, tmp_path, monkeypatch, capsys
     done = vocalburst(*judged, "--json", "--out", tmp_path / "listen", "--examples", 2)
     rows = {row["system"]: row for row in json.loads(done.out)["rows"]}
     systems = ["Vocoder", "Griffin-Lim, 4 iterations", "Vocos at initialisation"]
-    assert list(rows) == [*systems, "Same level corrections, untrained"]
+    assert list(rows) == [*systems, "Same vocoder, untrained weights"]
     for row in rows.values():
         assert row["n"] == 3 and row["mel_interval"][0] <= row["mel"] <= row["mel_interval"][1]
     assert rows["Griffin-Lim, 4 iterations"]["mel"] < rows["Vocos at initialisation"]["mel"]
