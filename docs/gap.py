@@ -95,11 +95,12 @@ def main() -> None:
     parser.add_argument("part", choices=["phases", "levels", "texture"])
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.85, 0.95, 1.0])
     parser.add_argument("--checkpoint", type=Path, help="folder (default: the one that ships)")
+    parser.add_argument("--vocoder", type=Path, help="folder (default: the checkpoint's)")
     parser.add_argument("--n", type=int, default=24, help="clips of each emotion")
     parser.add_argument("--manifest", type=Path, default=Path("manifests/emogator/manifest.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("cache/waves"))
     arguments = parser.parse_args()
-    pipeline = load_generator(arguments.checkpoint)
+    pipeline = load_generator(arguments.checkpoint, vocoder=arguments.vocoder)
     dev = real_waves(arguments.manifest, "dev", arguments.cache)
     if arguments.part == "texture":
         print_texture(pipeline, dev, arguments.n)

@@ -20,7 +20,7 @@ from diffusers import (
 from vocalburst.gen.diffusion import add_noise, velocity
 from vocalburst.gen.models.conditioning import Condition
 
-AUDIBLE = 0.01  # noise share; the finest of what a mel tells lies above
+NEGLIGIBLE = 0.01  # noise share; schedules of heun end below it, with a step that changes nothing to speak of
 
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -94,8 +94,8 @@ def scheduled(scheduler: SchedulerMixin, steps: int) -> SchedulerMixin:
 
 
 def last_sigma(scheduler: SchedulerMixin, steps: int) -> float:
-    """The noise share that the last call takes away; a rest below `AUDIBLE`, where heun ends, does not count."""
-    return min(sigma for sigma in scheduled(scheduler, steps).sigmas.tolist() if sigma >= AUDIBLE)
+    """The noise share that the last call takes away; a rest below `NEGLIGIBLE` does not count."""
+    return min(sigma for sigma in scheduled(scheduler, steps).sigmas.tolist() if sigma >= NEGLIGIBLE)
 
 
 def entry_index(solver: SchedulerMixin, strength: float) -> int:

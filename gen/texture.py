@@ -22,8 +22,14 @@ MEAN_SECONDS = 20  # of noise behind the mean; its error is a hundredth of the f
 
 
 def noise_texture(config: MelConfig, n_frames: int, rng: np.random.Generator) -> torch.Tensor:
-    """[M, T]: how the log-mel of white noise differs from its mean, made on the CPU. T of at least 3."""
-    return log_mel_of_noise(config, (n_frames - 1) * config.hop_length, rng) - mean_of_noise(config)
+    """[M, T]: how the log-mel of white noise differs from its mean, made on the CPU."""
+    samples = max((n_frames - 1) * config.hop_length, config.n_fft)  # the front end takes no less
+    return (log_mel_of_noise(config, samples, rng) - mean_of_noise(config))[:, :n_frames]
+
+
+@lru_cache(maxsize=4)
+def front_end(config: MelConfig) -> LogMel:
+    return LogMel(config)
 
 
 @lru_cache(maxsize=4)
@@ -34,7 +40,7 @@ def mean_of_noise(config: MelConfig) -> torch.Tensor:
 
 
 def log_mel_of_noise(config: MelConfig, n_samples: int, rng: np.random.Generator) -> torch.Tensor:
-    return LogMel(config)(LEVEL * torch.from_numpy(rng.standard_normal(n_samples, dtype=np.float32)))
+    return front_end(config)(LEVEL * torch.from_numpy(rng.standard_normal(n_samples, dtype=np.float32)))
 
 
 def add_texture(

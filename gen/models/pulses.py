@@ -30,7 +30,8 @@ def pitch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """wave [B, L] -> pitch in Hz [B, T] and periodicity in about 0..1 [B, T] of centred frames.
 
-    Peak of the autocorrelation of a Hann-windowed frame over the window's own (Boersma 1993, Eq. 9).
+    Peak of the autocorrelation of a Hann-windowed frame over the window's own (Boersma 1993, Eq. 9). The ear for voices
+    (`eval.voice`) has a detector of its own, so that it shares nothing with what it judges.
     """
     window = torch.hann_window(n_fft, device=wave.device)
     frames = F.pad(wave, (n_fft // 2, n_fft // 2)).unfold(-1, n_fft, hop_length) * window
