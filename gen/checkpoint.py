@@ -4,7 +4,8 @@
     transformer/        the denoiser, with emotions and voices in its config.json
     guide/              optional: an early snapshot of it, for autoguidance
     normalizer/         mel statistics and the MelConfig
-    prior/              lengths, levels and voices of the training clips
+    prior/              lengths, levels, voices and outlines of the training clips
+    outline/            optional: what tells the outline of a clip
     vocoder/            mel -> wave
     scheduler/          a stock diffusers scheduler
     generation.json     default steps, guidance ... and the licence of the weights

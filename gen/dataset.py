@@ -9,6 +9,7 @@ Shape letters: B batch, M mel bin, T mel frame, L wave sample.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,7 @@ from vocalburst.gen.data.mel import LogMel, MelConfig
 from vocalburst.gen.data.store import WaveStore
 from vocalburst.gen.models.conditioning import AUGMENTATIONS, Condition
 from vocalburst.gen.models.normalizer import LEVEL_DB
+from vocalburst.gen.models.outline import OutlineEncoder
 
 ACTIVE_MARGIN = 0.1  # seconds kept around the voice-active part, at most, when a clip is cropped to it
 
@@ -53,11 +55,24 @@ def normalise_level(wave: np.ndarray) -> tuple[np.ndarray, float, float]:
     return wave * np.float32(10 ** ((LEVEL_DB - level) / 20)), (last - first) / SAMPLE_RATE, level
 
 
+def active_frames(wave: np.ndarray, mel: MelConfig) -> tuple[float, float]:
+    """First and last-plus-one mel frame of the voice-active part, as fractions."""
+    first, last = active_span(wave)
+    return first / mel.hop_length, last / mel.hop_length
+
+
+def active_part(mel: torch.Tensor, span: tuple[float, float]) -> torch.Tensor:
+    """mel [M, T] of the frames in `span`, one at least."""
+    first = min(int(span[0]), mel.shape[-1] - 1)
+    return mel[:, first : max(math.ceil(span[1]), first + 1)]
+
+
 class BurstDataset(Dataset):
     """`dataset[draw]` is (mel [M, T], Condition of one); `collate` makes a Batch.
 
     p_pitch: share of draws resampled by up to `max_pitch` (relative), which moves pitch, formants and tempo together.
     p_crop: share of draws cut to their voice-active part. Both set their flag in the condition.
+    outline: what tells the outline of a clip; None: conditions have none.
     max_seconds: longer clips (speech windows, sighs) are cut to a random part of this length.
     """
 
@@ -74,6 +89,7 @@ class BurstDataset(Dataset):
         max_pitch: float = 0.08,
         p_crop: float = 0.0,
         max_seconds: float = 4.0,
+        outline: OutlineEncoder | None = None,
     ):
         self.sources = list(sources)
         self.emotions = tuple(emotions)
@@ -81,6 +97,7 @@ class BurstDataset(Dataset):
         self.countries = {name: row for row, name in enumerate(countries)}
         self.log_mel = LogMel(mel)
         self.seed = seed
+        self.outline = outline
         self.p_pitch, self.max_pitch, self.p_crop, self.max_seconds = p_pitch, max_pitch, p_crop, max_seconds
         self._plan: tuple[int, np.ndarray] = (-1, np.empty((0, 2), dtype=np.int64))
 
@@ -135,8 +152,14 @@ class BurstDataset(Dataset):
             wave = wave[start : start + longest]
         wave, active_seconds, level = normalise_level(wave)
         condition = self.condition(clip, len(wave) / SAMPLE_RATE, active_seconds, level)
-        condition = replace(condition, augmentation=torch.tensor([list(augmentation.values())]))
-        return self.log_mel(torch.from_numpy(wave)), condition
+        mel = self.log_mel(torch.from_numpy(wave))
+        span = active_frames(wave, self.log_mel.config)
+        return mel, replace(
+            condition,
+            augmentation=torch.tensor([list(augmentation.values())]),
+            span=torch.tensor([span]),
+            outline=condition.outline if self.outline is None else self.outline(active_part(mel, span))[None],
+        )
 
     def condition(self, clip: Clip, seconds: float, active_seconds: float, level_db: float) -> Condition:
         """The condition of one clip, as a batch of one."""
@@ -149,6 +172,8 @@ class BurstDataset(Dataset):
             country=torch.tensor([self.countries.get(clip.country, -1)]),
             scalars=torch.tensor([[seconds, active_seconds, level_db, age]]),
             augmentation=torch.zeros(1, len(AUGMENTATIONS)),
+            outline=torch.zeros(1, 0),
+            span=torch.zeros(1, 2),
         )
 
     def collate(self, items: Sequence[tuple[torch.Tensor, Condition]]) -> Batch:

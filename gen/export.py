@@ -24,6 +24,7 @@ def export(
     """
     from vocalburst.gen.checkpoint import content_hash, load_part
     from vocalburst.gen.models.normalizer import MelNormalizer
+    from vocalburst.gen.models.outline import OutlineEncoder
     from vocalburst.gen.models.prior import ClipPrior
     from vocalburst.gen.models.transformer import BurstTransformer
     from vocalburst.gen.models.vocoder import load_vocoder
@@ -45,6 +46,7 @@ def export(
         load_vocoder(vocoder, normalizer.mel_config).half(),
         build_scheduler(defaults["scheduler"], defaults["shift"]),
         None if guide is None else load_part(BurstTransformer, guide / "transformer").half(),
+        load_part(OutlineEncoder, model / "outline") if (model / "outline").is_dir() else None,
     )
     pipeline.defaults = defaults
     with written_whole(out) as part:

@@ -10,8 +10,10 @@ Shape letters: B batch, M mel bin, T mel frame, L wave sample.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import ClassVar
@@ -33,9 +35,10 @@ from vocalburst.gen.data.audio import SAMPLE_RATE, active_span, write_file
 from vocalburst.gen.data.emotions import parse_request
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.data.mel import LogMel, MelConfig
-from vocalburst.gen.dataset import normalise_level
+from vocalburst.gen.dataset import active_frames, active_part, normalise_level
 from vocalburst.gen.models.conditioning import AUGMENTATIONS, Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
+from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.prior import Attributes, ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.models.vocoder import BurstVocoder, load_vocoder
@@ -56,6 +59,7 @@ GENERATION_DEFAULTS = {
     "guidance_by": "emotion",  # "emotion": classifier-free; "guide": autoguidance by the folder guide/
     "scheduler": "euler",
     "shift": 1.0,
+    "stretch": 1.0,  # of the noise levels, see `sampling.stretched`
     "texture": 0.0,  # of the fluctuation of noise, what the default steps leave out, see `texture`
     "license": "Apache-2.0",
 }
@@ -76,7 +80,7 @@ class BurstPipeline(DiffusionPipeline):
     """Parts and the order they are called in. Build with `from_pretrained` or `load_generator`."""
 
     model_cpu_offload_seq = "transformer->vocoder"
-    _optional_components: ClassVar[list[str]] = ["guide"]
+    _optional_components: ClassVar[list[str]] = ["guide", "outline"]
 
     def __init__(
         self,
@@ -86,11 +90,12 @@ class BurstPipeline(DiffusionPipeline):
         vocoder: BurstVocoder,
         scheduler: SchedulerMixin,
         guide: BurstTransformer | None = None,
+        outline: OutlineEncoder | None = None,
     ):
         super().__init__()
         self.register_modules(
             transformer=transformer, normalizer=normalizer, prior=prior, vocoder=vocoder, scheduler=scheduler,
-            guide=guide,
+            guide=guide, outline=outline,
         )  # fmt: skip
         self.defaults = dict(GENERATION_DEFAULTS)
         self.content_hash = ""
@@ -145,12 +150,18 @@ class BurstPipeline(DiffusionPipeline):
                 )
         if guide is None and settings["guidance_by"] == "guide":
             raise MissingModelError(f"{folder}: guidance_by is guide, but the checkpoint has no folder guide")
+        outline = load_part(OutlineEncoder, folder / "outline") if (folder / "outline").is_dir() else None
+        if (outline.config.size if outline else 0) != transformer.config.outline:
+            raise MissingModelError(
+                f"{folder}: the denoiser hears outlines of {transformer.config.outline} numbers, the folder outline "
+                f"{'is missing' if outline is None else f'makes {outline.config.size}'}"
+            )
         vocoder_source = vocoder or folder / "vocoder"
         vocoder_part = load_vocoder(vocoder_source, mel)
         check_finite(vocoder_part, vocoder_source)
         pipeline = cls(
             transformer, normalizer, load_part(ClipPrior, folder / "prior"), vocoder_part,
-            load_scheduler(folder), guide,
+            load_scheduler(folder), guide, outline,
         )  # fmt: skip
         pipeline.defaults = settings
         pipeline.content_hash = content_hash(folder)
@@ -166,16 +177,51 @@ class BurstPipeline(DiffusionPipeline):
     def attributes(self, spec: BurstSpec) -> Attributes:
         """What the prior draws for a spec, with what was asked for in its place; for a varied clip its own."""
         if spec.like is not None:
-            _, active_seconds, level = normalise_level(spec.like)
-            voice = NO_VOICE if spec.voice is None else spec.voice
-            return Attributes(len(spec.like) / SAMPLE_RATE, active_seconds, level, voice)
+            return self.attributes_of(spec.like, NO_VOICE if spec.voice is None else spec.voice)
         rng = np.random.default_rng([spec.seed, 1])
         drawn_by = spec.prior_vector or spec.vector
         weights = {self.emotions.index(name): weight for name, weight in drawn_by.items()}
         drawn = self.prior.draw(weights, spec.voice, spec.duration, rng)
+        if self.outline is not None:
+            drawn = replace(drawn, outline=self.mixed_outline(spec, drawn, set(weights)))
         if spec.duration is None:
             return drawn
-        return Attributes(spec.duration + MARGIN, spec.duration, drawn.level_db, drawn.voice)
+        return replace(drawn, seconds=spec.duration + MARGIN, active_seconds=spec.duration, onset=MARGIN / 2)
+
+    def attributes_of(self, wave: np.ndarray, voice: int) -> Attributes:
+        """Those of a real clip [L]."""
+        wave_at_level, active_seconds, level = normalise_level(wave)
+        own = Attributes(
+            len(wave) / SAMPLE_RATE, active_seconds, level, voice, active_span(wave)[0] / SAMPLE_RATE
+        )
+        if self.outline is None:
+            return own
+        mel = LogMel(self.mel_config)(torch.from_numpy(wave_at_level)).to(self.device)
+        part = active_part(mel, active_frames(wave_at_level, self.mel_config))
+        return replace(own, outline=self.outline(part).cpu().numpy())
+
+    def mixed_outline(self, spec: BurstSpec, drawn: Attributes, drawn_by: set[int]) -> np.ndarray:
+        """[K]: outlines of training clips about as long as `drawn`, mixed as the emotions are.
+
+        One of each emotion by its weight, and one of any clip by what the weights leave to 1, so that a mix, a weak
+        intensity and every point between two emotions have an outline of their own; of variance 1 like those it is
+        made of. An emotion that alone decided what was drawn keeps the row's own.
+        """
+        weights = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
+        parts = {}
+        for index in weights:
+            if drawn_by == {index}:
+                parts[index] = drawn.outline
+            else:
+                rng = np.random.default_rng([spec.seed, 3, index])
+                parts[index] = self.prior.draw({index: 1.0}, spec.voice, drawn.active_seconds, rng).outline
+        rest = 1 - sum(weights.values())
+        mixed = sum(weight * parts[index] for index, weight in weights.items())
+        if rest > 0:
+            every = dict.fromkeys(range(len(self.emotions)), 1.0)
+            rng = np.random.default_rng([spec.seed, 4])
+            mixed = mixed + rest * self.prior.draw(every, spec.voice, drawn.active_seconds, rng).outline
+        return mixed / math.sqrt(sum(weight**2 for weight in weights.values()) + max(rest, 0.0) ** 2)
 
     def check(self, spec: BurstSpec) -> None:
         """Raise InputDataError for a spec that this checkpoint cannot answer."""
@@ -220,6 +266,17 @@ class BurstPipeline(DiffusionPipeline):
         cropped = AUGMENTATIONS.index("cropped")
         augmentation = torch.zeros(len(specs), len(AUGMENTATIONS))
         augmentation[:, cropped] = torch.tensor(asked, dtype=torch.float32)
+        outlines = [torch.from_numpy(row.outline).float() for row in drawn]
+        if self.outline is not None:
+            jitters = [
+                np.random.default_rng([spec.seed, 5]).standard_normal(len(own))
+                for spec, own in zip(specs, outlines, strict=True)
+            ]
+            outlines = [
+                own + self.outline.config.jitter * torch.from_numpy(noise).float()
+                for own, noise in zip(outlines, jitters, strict=True)
+            ]
+        seconds_a_frame = self.mel_config.hop_length / SAMPLE_RATE
         return Condition(
             emotion=emotion,
             emotion_known=torch.ones_like(emotion, dtype=torch.bool),
@@ -229,6 +286,8 @@ class BurstPipeline(DiffusionPipeline):
                 [[row.seconds, row.active_seconds, row.level_db, float("nan")] for row in drawn]
             ),
             augmentation=augmentation,
+            outline=torch.stack(outlines),
+            span=torch.cat([row.span(seconds_a_frame) for row in drawn]),
         )
 
     def noise(self, spec: BurstSpec, frames: int) -> torch.Tensor:
@@ -285,7 +344,10 @@ class BurstPipeline(DiffusionPipeline):
         if first.scheduler != self.defaults["scheduler"]:
             scheduler = build_scheduler(first.scheduler, self.defaults["shift"])
         like = None if first.like is None else self.encode_clips(specs, padded)
-        x = sample(denoiser, noise.to(device), scheduler, first.steps, like=like, strength=first.strength)
+        x = sample(
+            denoiser, noise.to(device), scheduler, first.steps,
+            stretch=self.defaults["stretch"], like=like, strength=first.strength,
+        )  # fmt: skip
         mels = self.normalizer.denormalize(x)
         return [
             self.decode(spec, own, mels[row, :, :length])
@@ -306,8 +368,9 @@ class BurstPipeline(DiffusionPipeline):
         amount, defaults = self.defaults["texture"], self.defaults
         if not amount or (spec.steps, spec.scheduler) == (defaults["steps"], defaults["scheduler"]):
             return amount
-        own = last_sigma(build_scheduler(spec.scheduler, defaults["shift"]), spec.steps)
-        return amount * min(1.0, own / last_sigma(self.scheduler, defaults["steps"]))
+        stretch = defaults["stretch"]
+        own = last_sigma(build_scheduler(spec.scheduler, defaults["shift"]), spec.steps, stretch)
+        return amount * min(1.0, own / last_sigma(self.scheduler, defaults["steps"], stretch))
 
     def decode(self, spec: BurstSpec, drawn: Attributes, mel: torch.Tensor) -> Burst:
         """mel [M, T] -> a burst at the level drawn, its voice as long as asked."""

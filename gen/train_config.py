@@ -40,6 +40,11 @@ class ModelSection(Section):
         return self
 
 
+class OutlineSection(Section):
+    size: int = Field(0, ge=0)
+    jitter: float = Field(0.4, ge=0)
+
+
 class NoiseSection(Section):
     mean: float = 1.5
     std: float = Field(1.4, gt=0)
@@ -105,6 +110,7 @@ class TrainConfig(Section):
     workers: int = Field(0, ge=0)
     data: DataSection
     model: ModelSection = ModelSection()
+    outline: OutlineSection = OutlineSection()
     noise: NoiseSection = NoiseSection()
     dropout: DropoutSection = DropoutSection()
     optimizer: OptimizerSection = OptimizerSection()

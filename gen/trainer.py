@@ -67,6 +67,7 @@ class Trainer:
             voices=list(data.voices),
             countries=list(data.countries),
             n_mels=data.train.log_mel.config.n_mels,
+            outline=config.outline.size,
             **config.model.model_dump(),
         )
         if config.init is None:
@@ -86,6 +87,7 @@ class Trainer:
         if config.teacher is not None:
             teacher = Teacher.load(config.teacher, model, data.normalizer)
             self.teacher = teacher.to(accelerator.device)
+        self.jitter = 0.0 if data.outline is None else data.outline.config.jitter
         self.progress = Progress()
         self.validated = -1  # samples seen at the last validation of this process
         accelerator.register_for_checkpointing(self.ema, self.progress)
@@ -105,7 +107,7 @@ class Trainer:
         x = self.normalizer.normalize(batch.mel.to(self.accelerator.device))
         mask = batch.mask.to(x.device)
         condition = drop_conditions(
-            batch.condition.to(x.device), config.dropout.emotion, config.dropout.attribute
+            batch.condition.to(x.device).jittered(self.jitter), config.dropout.emotion, config.dropout.attribute
         )  # fmt: skip
         sigma = sample_sigma(len(x), config.noise.mean, config.noise.std, x.device)
         noisy = add_noise(x, torch.randn_like(x), sigma)
@@ -168,7 +170,12 @@ class Trainer:
         if self.accelerator.is_main_process:
             with torch.random.fork_rng(), self.averaged_weights() as model, torch.no_grad():
                 loss = validation_loss(
-                    model, self.data.dev, self.normalizer, self.config.noise, self.config.validation
+                    model,
+                    self.data.dev,
+                    self.normalizer,
+                    self.config.noise,
+                    self.config.validation,
+                    self.jitter,
                 )
                 self.log.write(seen=self.progress.seen, validation_loss=loss)
                 folder = self.folder / "samples" / f"{self.progress.seen:09d}"
@@ -194,6 +201,8 @@ class Trainer:
             model.save_pretrained(part / "transformer")
             self.normalizer.save_pretrained(part / "normalizer")
             self.data.prior.save_pretrained(part / "prior")
+            if self.data.outline is not None:
+                self.data.outline.save_pretrained(part / "outline")
 
     def write_snapshot(self) -> None:
         if self.accelerator.is_main_process:

@@ -16,8 +16,10 @@ from vocalburst.gen.data.emotions import VOCABULARY, labelled_names
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import Clip, check_files, manifest_root, read_manifest
 from vocalburst.gen.data.store import WaveStore
-from vocalburst.gen.dataset import BurstDataset, Source
+from vocalburst.gen.dataset import BurstDataset, Source, active_part
+from vocalburst.gen.models.conditioning import Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
+from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.prior import ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.train_config import TrainConfig
@@ -34,6 +36,7 @@ class TrainingData:
     countries: tuple[str, ...]
     normalizer: MelNormalizer
     prior: ClipPrior
+    outline: OutlineEncoder | None = None
 
 
 def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
@@ -82,8 +85,11 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
     else:
         normalizer = load_part(MelNormalizer, locate_checkpoint(config.init) / "normalizer")
         train.log_mel.config.check_equal(normalizer.mel_config, f"the checkpoint {config.init}")
-    prior = collect_prior(clips, emotions, voices, config.data.max_seconds)
-    return TrainingData(train, dataset(dev_sources), emotions, voices, countries, normalizer, prior)
+    dev = dataset(dev_sources)
+    encoder = load_outline_encoder(config, train)
+    train.outline = dev.outline = encoder
+    prior = collect_prior(train, show)
+    return TrainingData(train, dev, emotions, voices, countries, normalizer, prior, encoder)
 
 
 def loud_enough(
@@ -109,12 +115,38 @@ def _store(manifest: str, clips: list[Clip], cache: str, show: bool) -> WaveStor
     return WaveStore.build(manifest_root(manifest), clips, Path(cache), progress)
 
 
-def chosen_mels(dataset: BurstDataset, seed: int) -> Iterator[torch.Tensor]:
-    """Mels [M, T] of a seeded choice of clips from all sources, as they were recorded."""
+def chosen_examples(dataset: BurstDataset, seed: int) -> Iterator[tuple[torch.Tensor, Condition]]:
+    """Mel [M, T] and condition of a seeded choice of clips from all sources, as they were recorded."""
     places = [(s, i) for s, source in enumerate(dataset.sources) for i in range(len(source.clips))]
     for k in np.random.default_rng([seed, 3]).permutation(len(places))[:STATISTICS_CLIPS]:
         source, index = places[k]
-        yield dataset.example(dataset.sources[source], index)[0]
+        yield dataset.example(dataset.sources[source], index)
+
+
+def chosen_mels(dataset: BurstDataset, seed: int) -> Iterator[torch.Tensor]:
+    return (mel for mel, _ in chosen_examples(dataset, seed))
+
+
+def load_outline_encoder(config: TrainConfig, train: BurstDataset) -> OutlineEncoder | None:
+    """That of the checkpoint that the run starts from, else one fitted to the chosen clips; None without outlines."""
+    size = config.outline.size
+    if not size:
+        return None
+    folder = None if config.init is None else locate_checkpoint(config.init) / "outline"
+    if folder is not None and folder.is_dir():
+        encoder = load_part(OutlineEncoder, folder)
+        if encoder.config.size != size:
+            raise InputDataError(
+                f"{config.init}: its outlines have {encoder.config.size} numbers, this run needs {size}"
+            )
+        return encoder
+    encoder = OutlineEncoder(train.log_mel.config.n_mels, size, config.outline.jitter)
+    return encoder.fit(
+        [
+            active_part(mel, tuple(condition.span[0].tolist()))
+            for mel, condition in chosen_examples(train, config.seed)
+        ]
+    )
 
 
 def fit_normalizer(dataset: BurstDataset, seed: int) -> MelNormalizer:
@@ -142,7 +174,13 @@ def load_initial(model: BurstTransformer, checkpoint: str) -> None:
         wanted, found = model.config[name], initial.config[name]
         if wanted != found:
             raise InputDataError(f"{checkpoint}: its denoiser has {name} {found}, this run needs {wanted}")
-    model.load_state_dict(initial.state_dict())
+    if initial.config.outline not in (0, model.config.outline):
+        raise InputDataError(
+            f"{checkpoint}: its denoiser hears outlines of {initial.config.outline} numbers, this run has "
+            f"{model.config.outline} (outline.size)"
+        )
+    # What hears outlines is new when the checkpoint has none; it starts at zero, so the answers are the same.
+    model.load_state_dict({**model.state_dict(), **initial.state_dict()})
 
 
 def fit_preconditioner(model: BurstTransformer, data: TrainingData, seed: int) -> None:
@@ -152,18 +190,30 @@ def fit_preconditioner(model: BurstTransformer, data: TrainingData, seed: int) -
     model.preconditioner.fit(patches)
 
 
-def collect_prior(
-    clips: list[Clip], emotions: tuple[str, ...], voices: tuple[str, ...], max_seconds: float
-) -> ClipPrior:
+def collect_prior(dataset: BurstDataset, show: bool = False) -> ClipPrior:
     """One row per train clip and emotion that it carries most of (a tie gives several rows)."""
-    emotion_row = {name: row for row, name in enumerate(emotions)}
-    voice_row = {name: row for row, name in enumerate(voices)}
-    rows = []
-    for clip in clips:
+    emotion_row = {name: row for row, name in enumerate(dataset.emotions)}
+    seconds_a_frame = dataset.log_mel.config.hop_length / dataset.log_mel.config.sample_rate
+    places = [(source, index) for source in dataset.sources for index in range(len(source.clips))]
+    told = dataset.outline is not None
+    rows, onsets, outlines = [], [], []
+    for source, index in tqdm(
+        places, desc="outlines", unit="clip", file=sys.stderr, disable=not (told and show)
+    ):
+        clip = source.clips[index]
+        condition = dataset.example(source, index)[1] if told else None
         strongest = max(clip.emotions.values(), default=0.0)
         for name, value in clip.emotions.items():
             if value > 0 and value >= strongest - 1e-6:
-                seconds = min(clip.seconds, max_seconds)
+                seconds = min(clip.seconds, dataset.max_seconds)
                 row = (seconds, min(clip.active_seconds, seconds), clip.level_db)
-                rows.append((emotion_row[name], voice_row.get(clip.speaker, -1), *row))
-    return ClipPrior.from_rows(np.array(rows, dtype=np.float32))
+                rows.append((emotion_row[name], dataset.voices.get(clip.speaker, -1), *row))
+                if condition is not None:
+                    onsets.append(float(condition.span[0, 0]) * seconds_a_frame)
+                    outlines.append(condition.outline[0].numpy())
+    table = np.array(rows, dtype=np.float32)
+    return (
+        ClipPrior.from_rows(table, np.array(outlines), np.array(onsets))
+        if told
+        else ClipPrior.from_rows(table)
+    )

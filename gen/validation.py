@@ -29,6 +29,7 @@ def validation_loss(
     normalizer: MelNormalizer,
     noise: NoiseSection,
     settings: ValidationSection,
+    jitter: float = 0.0,
 ) -> float:
     """Loss over the same clips, noise and noise levels at every call. Dev speakers have no voice row: it is null."""
     places = [(s, i) for s, source in enumerate(dev.sources) for i in range(len(source.clips))]
@@ -43,7 +44,8 @@ def validation_loss(
         mask = batch.mask.to(x.device)
         sigma = sample_sigma(len(x), noise.mean, noise.std).to(x.device)
         noisy = add_noise(x, torch.randn(x.shape, generator=generator).to(x.device), sigma)
-        loss = velocity_loss(model(noisy, sigma, batch.condition.to(x.device), mask), x, sigma, mask)
+        condition = batch.condition.jittered(jitter).to(x.device)
+        loss = velocity_loss(model(noisy, sigma, condition, mask), x, sigma, mask)
         n = int(mask.sum())
         total, frames = total + float(loss) * n, frames + n
     return total / frames
@@ -73,6 +75,8 @@ def write_samples(
             country=torch.tensor([-1]),
             scalars=torch.tensor([[drawn.seconds, drawn.active_seconds, drawn.level_db, float("nan")]]),
             augmentation=torch.zeros(1, len(AUGMENTATIONS)),
+            outline=torch.from_numpy(drawn.outline)[None],
+            span=drawn.span(mel_config.hop_length / mel_config.sample_rate),
         ).to(device)
         assert condition.scalars.shape[1] == len(SCALARS)
         frames = mel_config.n_frames(round(drawn.seconds * mel_config.sample_rate))

@@ -41,6 +41,7 @@ def build_tiny_checkpoint(folder: Path, seed: int = 0, **model: int) -> Path:
     from vocalburst.gen.data.emotions import EMOGATOR_30
     from vocalburst.gen.data.mel import MelConfig
     from vocalburst.gen.models.normalizer import MelNormalizer
+    from vocalburst.gen.models.outline import OutlineEncoder
     from vocalburst.gen.models.prior import ClipPrior
     from vocalburst.gen.models.transformer import BurstTransformer
     from vocalburst.gen.models.vocoder import BurstVocoder
@@ -62,10 +63,15 @@ def build_tiny_checkpoint(folder: Path, seed: int = 0, **model: int) -> Path:
             for emotion in range(30)
             for voice, seconds in ((emotion % 5, 0.5), ((emotion + 1) % 5, 0.8))
         ]
+        outline, tables = None, {}
+        if size := transformer.config.outline:
+            outline = OutlineEncoder(MelConfig().n_mels, size, jitter=0.3)
+            torch.nn.init.normal_(outline.axes, std=0.01)
+            tables = {"outlines": rng.standard_normal((len(rows), size)), "onsets": np.full(len(rows), 0.1)}
         pipeline = BurstPipeline(
-            transformer, normalizer, ClipPrior.from_rows(np.array(rows)),
+            transformer, normalizer, ClipPrior.from_rows(np.array(rows), **tables),
             BurstVocoder(dim=16, intermediate_dim=32, num_layers=1, mel=MelConfig().to_dict()),
-            build_scheduler("euler"),
+            build_scheduler("euler"), outline=outline,
         )  # fmt: skip
         pipeline.defaults["steps"] = 4
         pipeline.save_pretrained(folder)

@@ -14,6 +14,8 @@ from vocalburst.gen.models.conditioning import (
     sinusoids,
 )
 
+OUTLINE = 3  # numbers of an outline
+
 
 def conditions(n: int, seed: int = 0, emotions: int = 5) -> Condition:
     """n random conditions, everything known."""
@@ -25,12 +27,14 @@ def conditions(n: int, seed: int = 0, emotions: int = 5) -> Condition:
         country=torch.randint(0, 3, (n,), generator=g),
         scalars=torch.tensor([1.2, 0.8, -25.0, 30.0]) + torch.rand(n, len(SCALARS), generator=g),
         augmentation=torch.rand(n, len(AUGMENTATIONS), generator=g),
+        outline=torch.randn(n, OUTLINE, generator=g),
+        span=torch.tensor([2.0, 8.0]) + torch.rand(n, 2, generator=g),
     )
 
 
 def embedding(seed: int = 0) -> ConditionEmbedding:
     torch.manual_seed(seed)
-    module = ConditionEmbedding(16, n_emotions=5, n_voices=4, n_countries=3)
+    module = ConditionEmbedding(16, n_emotions=5, n_voices=4, n_countries=3, outline=OUTLINE)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return module.eval()
@@ -51,6 +55,7 @@ def test_dropout_is_per_sample_at_the_asked_rates():
     gone = {
         "voice": after.voice == -1,
         "country": after.country == -1,
+        "outline": after.outline.isnan().any(1),
         **{name: after.scalars[:, i].isnan() for i, name in enumerate(SCALARS)},
     }
     for name, mask in gone.items():
@@ -58,6 +63,9 @@ def test_dropout_is_per_sample_at_the_asked_rates():
     joint = rate(gone["voice"] & gone["country"] & gone["age"])
     assert abs(joint - 0.3**3) < 0.01  # each on its own
     assert abs(rate(gone["seconds"] & gone["active_seconds"]) - 0.09) < 0.01
+    assert torch.equal(
+        after.outline.isnan().any(1), after.outline.isnan().all(1)
+    )  # an outline goes as a whole
     kept = ~gone["voice"]
     assert torch.equal(after.voice[kept], before.voice[kept])
     assert torch.equal(after.emotion, before.emotion)
@@ -72,6 +80,7 @@ def test_dropout_rates_of_zero_and_one():
     assert all(torch.equal(getattr(same, f.name), getattr(before, f.name)) for f in fields(before))
     none = drop_conditions(before, 1.0, 1.0)
     assert not none.emotion_known.any() and (none.voice == -1).all() and none.scalars.isnan().all()
+    assert none.outline.isnan().all() and torch.equal(none.span, before.span)
 
 
 def test_dropout_keeps_what_was_not_known_unknown():

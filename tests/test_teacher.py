@@ -32,6 +32,8 @@ def batch(sigmas: list[float], known: list[bool]) -> tuple:
         country=torch.full((n,), -1),
         scalars=torch.full((n, len(SCALARS)), float("nan")),
         augmentation=torch.zeros(n, 2),
+        outline=torch.zeros(n, 0),
+        span=torch.zeros(n, 2),
     )
     x = torch.randn(n, 8, 6, generator=generator)
     return x, torch.tensor(sigmas), condition, torch.ones(n, 6, dtype=torch.bool)

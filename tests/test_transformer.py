@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_conditioning import conditions
+from test_conditioning import OUTLINE, conditions
 
 from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.models.conditioning import SCALARS
@@ -16,7 +16,8 @@ def tiny(patch: int = 4, seed: int = 0, **options) -> BurstTransformer:
     torch.manual_seed(seed)
     model = BurstTransformer(
         list(EMOGATOR_30[:5]), list("abcd"), list("xyz"),
-        n_mels=6, patch=patch, dim=32, n_layers=2, n_heads=2, bottleneck=12, **options,
+        **{"n_mels": 6, "patch": patch, "dim": 32, "n_layers": 2, "n_heads": 2, "bottleneck": 12, "outline": OUTLINE}
+        | options,
     )  # fmt: skip
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
@@ -140,7 +141,7 @@ def test_gradients_reach_every_parameter():
     condition.voice[:4] = torch.arange(4)
     condition.country[:3] = torch.arange(3)
     condition.voice[7] = condition.country[7] = -1
-    condition.scalars[6] = float("nan")
+    condition.scalars[6] = condition.outline[5] = float("nan")
     x, sigma = noisy(8, 13)
     model(x, sigma, condition).square().mean().backward()
     for name, parameter in model.named_parameters():

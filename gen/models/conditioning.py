@@ -29,7 +29,8 @@ class Condition:
 
     emotion: [B, E] weights in 0..1 over the model's emotions; emotion_known: [B, E] False where a corpus says
     nothing. voice, country: [B] table rows, -1 = null. scalars: [B, S] in the order of `SCALARS`, NaN = null.
-    augmentation: [B, A] in the order of `AUGMENTATIONS`.
+    augmentation: [B, A] in the order of `AUGMENTATIONS`. outline: [B, K] (see `outline`), NaN = null; K is 0 for a
+    model without. span: [B, 2] first and last-plus-one mel frame of the voice-active part, which an outline is about.
     """
 
     emotion: torch.Tensor
@@ -38,6 +39,8 @@ class Condition:
     country: torch.Tensor
     scalars: torch.Tensor
     augmentation: torch.Tensor
+    outline: torch.Tensor
+    span: torch.Tensor
 
     def to(self, device: torch.device | str) -> Condition:
         return Condition(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
@@ -45,6 +48,10 @@ class Condition:
     def without_emotion(self) -> Condition:
         """The same condition with the emotion null: the other half of classifier-free guidance."""
         return replace(self, emotion_known=torch.zeros_like(self.emotion_known))
+
+    def jittered(self, amount: float) -> Condition:
+        """The same condition with Gaussian noise of the standard deviation `amount` on its outlines."""
+        return replace(self, outline=self.outline + amount * torch.randn_like(self.outline))
 
     def take(self, rows: torch.Tensor) -> Condition:
         """The condition of some rows of the batch."""
@@ -71,6 +78,7 @@ def drop_conditions(condition: Condition, p_emotion: float, p_attribute: float) 
         voice=batch.masked_fill(chance(batch, p_attribute), -1),
         country=condition.country.masked_fill(chance(batch, p_attribute), -1),
         scalars=condition.scalars.masked_fill(chance(condition.scalars, p_attribute), float("nan")),
+        outline=condition.outline.masked_fill(chance(batch, p_attribute)[:, None], float("nan")),
     )
 
 
@@ -89,7 +97,7 @@ class ConditionEmbedding(nn.Module):
 
     FEATURES = 64  # sinusoids per scalar
 
-    def __init__(self, dim: int, n_emotions: int, n_voices: int, n_countries: int):
+    def __init__(self, dim: int, n_emotions: int, n_voices: int, n_countries: int, outline: int = 0):
         super().__init__()
         # One matrix for the weights and one for "is known": an emotion that a corpus does not label is neither 0
         # nor 1, and the two halves let the network tell "absent" from "not known".
@@ -104,6 +112,11 @@ class ConditionEmbedding(nn.Module):
         for table in (self.voice, self.country):
             nn.init.normal_(table.weight, std=0.02)
         nn.init.zeros_(self.augmentation.weight)
+        self.outline = nn.Linear(outline, dim) if outline else None
+        if outline:
+            self.outline_null = nn.Parameter(torch.zeros(dim))
+            nn.init.zeros_(self.outline.weight)
+            nn.init.zeros_(self.outline.bias)
 
     def forward(self, condition: Condition) -> torch.Tensor:
         known = condition.emotion_known.float()
@@ -118,4 +131,8 @@ class ConditionEmbedding(nn.Module):
             scaled = (value.masked_fill(unknown, low) - low) / (high - low)
             embedded = self.scalar[name](sinusoids(scaled, self.FEATURES))
             total = total + torch.where(unknown[:, None], self.scalar_null[index], embedded)
+        if self.outline is not None:
+            unknown = condition.outline.isnan().any(dim=1, keepdim=True)
+            embedded = self.outline(condition.outline.nan_to_num(0.0))
+            total = total + torch.where(unknown, self.outline_null, embedded)
         return self.mix(total + self.augmentation(condition.augmentation))

@@ -7,7 +7,7 @@ distribution; what the user asks for replaces what was drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,26 +17,46 @@ from diffusers.configuration_utils import register_to_config
 
 @dataclass(frozen=True)
 class Attributes:
-    """seconds: of the whole clip; active_seconds: of its voice-active part; level_db: dBFS of that part; voice: row."""
+    """seconds: of the whole clip; active_seconds: of its voice-active part; level_db: dBFS of that part; voice: row.
+
+    onset: seconds before that part; outline [K]: of that part, empty for a model without.
+    """
 
     seconds: float
     active_seconds: float
     level_db: float
     voice: int
+    onset: float = 0.0
+    outline: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False)
+
+    def span(self, seconds_a_frame: float) -> torch.Tensor:
+        """[1, 2]: first and last-plus-one mel frame of the voice-active part."""
+        return torch.tensor([[self.onset, self.onset + self.active_seconds]]) / seconds_a_frame
 
 
 class ClipPrior(ModelMixin, ConfigMixin):
-    """A table [N, 5] of (emotion, voice, seconds, active_seconds, level_db), one row a training clip."""
+    """A table [N, 5] of (emotion, voice, seconds, active_seconds, level_db), one row a training clip.
+
+    outline: numbers of the clips' outlines [N, K], with `onsets` [N] in seconds; 0: neither is there.
+    """
 
     @register_to_config
-    def __init__(self, n_rows: int):
+    def __init__(self, n_rows: int, outline: int = 0):
         super().__init__()
         self.register_buffer("rows", torch.zeros(n_rows, 5))
+        if outline:
+            self.register_buffer("outlines", torch.zeros(n_rows, outline))
+            self.register_buffer("onsets", torch.zeros(n_rows))
 
     @classmethod
-    def from_rows(cls, rows: np.ndarray) -> ClipPrior:
-        prior = cls(len(rows))
-        prior.rows.copy_(torch.from_numpy(np.asarray(rows, dtype=np.float32)))
+    def from_rows(
+        cls, rows: np.ndarray, outlines: np.ndarray | None = None, onsets: np.ndarray | None = None
+    ) -> ClipPrior:
+        prior = cls(len(rows), 0 if outlines is None else outlines.shape[1])
+        tables = {"rows": rows, "outlines": outlines, "onsets": onsets}
+        for name, table in tables.items():
+            if table is not None:
+                getattr(prior, name).copy_(torch.from_numpy(np.asarray(table, dtype=np.float32)))
         return prior
 
     def draw(
@@ -50,7 +70,7 @@ class ClipPrior(ModelMixin, ConfigMixin):
 
         A duration that is asked for picks among the rows (at most 16) whose voice-active length is nearest to it.
         """
-        rows = self.rows.cpu().numpy()
+        rows, places = self.rows.cpu().numpy(), np.arange(len(self.rows))
         indices = list(weights)
         share = np.array([weights[index] for index in indices], dtype=np.float64)
         emotion = indices[int(rng.choice(len(indices), p=share / share.sum()))]
@@ -59,11 +79,15 @@ class ClipPrior(ModelMixin, ConfigMixin):
             rows[:, 1] == voice if voice is not None else np.zeros(len(rows), dtype=bool),
         ):
             if keep.any():
-                rows = rows[keep]
+                places = places[keep]
                 break
         if active_seconds is not None:
-            rows = rows[np.argsort(np.abs(rows[:, 3] - active_seconds), kind="stable")[:16]]
-        row = rows[int(rng.integers(len(rows)))]
-        return Attributes(
+            places = places[np.argsort(np.abs(rows[places, 3] - active_seconds), kind="stable")[:16]]
+        place = places[int(rng.integers(len(places)))]
+        row = rows[place]
+        drawn = Attributes(
             float(row[2]), float(row[3]), float(row[4]), int(row[1]) if voice is None else voice
         )
+        if not self.config.outline:
+            return drawn
+        return replace(drawn, onset=float(self.onsets[place]), outline=self.outlines[place].cpu().numpy())

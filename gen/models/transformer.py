@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from vocalburst.gen.data.mel import SIGMA_DATA
 from vocalburst.gen.models.conditioning import Condition, ConditionEmbedding, sinusoids
+from vocalburst.gen.models.outline import OutlineTrack
 from vocalburst.gen.models.preconditioning import PatchPreconditioner
 
 
@@ -80,7 +81,7 @@ class BurstTransformer(ModelMixin, ConfigMixin):
     """Predicts clean x from noisy x.
 
     emotions, voices, countries: the names behind the rows of the condition; they make the checkpoint
-    self-sufficient. patch: mel frames per token.
+    self-sufficient. patch: mel frames per token. outline: numbers of an outline; 0: none is heard.
     """
 
     @register_to_config
@@ -96,6 +97,7 @@ class BurstTransformer(ModelMixin, ConfigMixin):
         n_heads: int = 4,
         dropout: float = 0.0,
         bottleneck: int = 128,
+        outline: int = 0,
     ):
         super().__init__()
         self.patch = patch
@@ -104,7 +106,10 @@ class BurstTransformer(ModelMixin, ConfigMixin):
             nn.Linear(patch * n_mels, bottleneck, bias=False), nn.Linear(bottleneck, dim)
         )
         self.time = nn.Sequential(nn.Linear(128, dim), nn.SiLU(), nn.Linear(dim, dim))
-        self.condition = ConditionEmbedding(dim, len(emotions), len(voices or ()), len(countries or ()))
+        self.condition = ConditionEmbedding(
+            dim, len(emotions), len(voices or ()), len(countries or ()), outline
+        )
+        self.track = OutlineTrack(outline, dim) if outline else None
         self.blocks = nn.ModuleList([Block(dim, n_heads, dropout) for _ in range(n_layers)])
         self.norm_out = nn.RMSNorm(dim, elementwise_affine=False, eps=1e-6)
         self.modulation_out = nn.Linear(dim, 2 * dim)
@@ -130,6 +135,9 @@ class BurstTransformer(ModelMixin, ConfigMixin):
         with torch.autocast(x.device.type, enabled=False):
             unit, wiener = self.preconditioner.encode(self.patches(F.pad(x, (0, padding))), sigma)
         h = self.embed(unit)
+        if self.track is not None:
+            middles = (torch.arange(h.shape[1], device=h.device) + 0.5) * self.patch
+            h = h + self.track(condition.outline, condition.span, middles).to(h.dtype)
         attend = None
         if mask is not None:
             attend = mask.unflatten(1, (-1, self.patch)).any(dim=-1)[:, None, None]  # [B, 1, 1, N]
