@@ -16,6 +16,7 @@ from vocalburst.gen.checkpoint import load_part, locate_checkpoint
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.models.conditioning import Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
+from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.train_config import TeacherSection
 
@@ -23,7 +24,7 @@ from vocalburst.gen.train_config import TeacherSection
 class Teacher:
     """(x [B, M, T], sigma [B], condition, mask [B, T]) -> guided clean x [B, M, T]; rows may differ in sigma.
 
-    guidance acts on the rows with sigma in `interval`, autoguidance (0 = none) on all of them.
+    guidance acts on the rows with sigma in `interval`, autoguidance (0 = none) on those in `autoguidance_interval`.
     """
 
     def __init__(
@@ -33,27 +34,44 @@ class Teacher:
         interval: tuple[float, float],
         weak: BurstTransformer | None = None,
         autoguidance: float = 0.0,
+        autoguidance_interval: tuple[float, float] = (0.0, 1.0),
     ):
         self.model, self.guidance, self.interval = model, guidance, interval
-        self.weak, self.autoguidance = weak, autoguidance
+        self.weak, self.autoguidance, self.autoguidance_interval = weak, autoguidance, autoguidance_interval
 
     @classmethod
-    def load(cls, settings: TeacherSection, student: BurstTransformer, normalizer: MelNormalizer) -> Teacher:
+    def load(
+        cls,
+        settings: TeacherSection,
+        student: BurstTransformer,
+        normalizer: MelNormalizer,
+        outline: OutlineEncoder | None = None,
+    ) -> Teacher:
         """Read the denoisers of checkpoint folders or hub ids.
 
-        Raises MissingModelError, and InputDataError for networks that hear other conditions than the student, or x of
-        another normaliser.
+        Raises MissingModelError, and InputDataError for networks that hear other conditions than the student, x of
+        another normaliser or outlines of another encoder. One that hears no outlines may teach a student that does.
         """
 
         def denoiser(name: str) -> BurstTransformer:
             folder = locate_checkpoint(name)
             network = load_part(BurstTransformer, folder / "transformer").requires_grad_(False)
-            check_same(name, network, load_part(MelNormalizer, folder / "normalizer"), student, normalizer)
+            check_same(name, network, student)
+            check_same_part(
+                name, load_part(MelNormalizer, folder / "normalizer"), normalizer, "normalises mels"
+            )
+            if network.config.outline:
+                check_same_part(
+                    name, load_part(OutlineEncoder, folder / "outline"), outline, "tells outlines"
+                )
             return network
 
         weak = None if settings.weak is None else denoiser(settings.weak)
         strong = denoiser(settings.checkpoint)
-        return cls(strong, settings.guidance, settings.guidance_interval, weak, settings.autoguidance)
+        return cls(
+            strong, settings.guidance, settings.guidance_interval, weak, settings.autoguidance,
+            settings.autoguidance_interval,
+        )  # fmt: skip
 
     def to(self, device: torch.device) -> Teacher:
         self.model.to(device)
@@ -67,8 +85,8 @@ class Teacher:
     ) -> torch.Tensor:
         strong = self.model(x, sigma, condition, mask)
         guided = strong.clone()
-        low, high = self.interval
-        rows = ((sigma >= low) & (sigma <= high) & condition.emotion_known.any(dim=1)).nonzero()[:, 0]
+        known = condition.emotion_known.any(dim=1)
+        rows = (within(sigma, self.interval) & known).nonzero()[:, 0]
         if self.guidance != 1 and len(rows):
             blind = self.model(
                 x[rows],
@@ -78,26 +96,36 @@ class Teacher:
             )
             guided[rows] += (self.guidance - 1) * (strong[rows] - blind)
         if self.weak is not None and self.autoguidance:
-            guided += self.autoguidance * (strong - self.weak(x, sigma, condition, mask))
+            rows = within(sigma, self.autoguidance_interval).nonzero()[:, 0]
+            if len(rows):
+                weaker = self.weak(
+                    x[rows], sigma[rows], condition.take(rows), None if mask is None else mask[rows]
+                )
+                guided[rows] += self.autoguidance * (strong[rows] - weaker)
         return guided
 
 
-def check_same(
-    name: str,
-    teacher: BurstTransformer,
-    its_normalizer: MelNormalizer,
-    student: BurstTransformer,
-    normalizer: MelNormalizer,
-) -> None:
-    """Raise InputDataError unless teacher and student hear the same conditions and mean the same by x."""
+def within(sigma: torch.Tensor, interval: tuple[float, float]) -> torch.Tensor:
+    """[B] True where sigma [B] lies in the interval, both ends included."""
+    return (sigma >= interval[0]) & (sigma <= interval[1])
+
+
+def check_same(name: str, teacher: BurstTransformer, student: BurstTransformer) -> None:
+    """Raise InputDataError unless teacher and student hear the same conditions."""
     for key in ("emotions", "voices", "countries", "n_mels"):
         if teacher.config[key] != student.config[key]:
             raise InputDataError(
                 f"the teacher {name}: its {key} are {teacher.config[key]}, the student has {student.config[key]}"
             )
-    own = normalizer.state_dict()
-    if any(not torch.equal(value, own[key].cpu()) for key, value in its_normalizer.state_dict().items()):
+
+
+def check_same_part(name: str, its: torch.nn.Module, own: torch.nn.Module | None, does: str) -> None:
+    """Raise InputDataError unless a part of the teacher has the tensors of the student's."""
+    theirs, ours = its.state_dict(), {} if own is None else own.state_dict()
+    if theirs.keys() != ours.keys() or any(
+        value.shape != ours[key].shape or not torch.equal(value, ours[key].cpu())
+        for key, value in theirs.items()
+    ):
         raise InputDataError(
-            f"the teacher {name} normalises mels in its own way; start the student from a checkpoint that shares its "
-            "normaliser (init)"
+            f"the teacher {name} {does} in its own way; start the student from a checkpoint that shares it (init)"
         )

@@ -73,6 +73,7 @@ class TeacherSection(Section):
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     weak: str | None = None
     autoguidance: float = Field(0.0, ge=0)
+    autoguidance_interval: tuple[float, float] = (0.0, 1.0)
 
     @model_validator(mode="after")
     def _weak_for_autoguidance(self) -> TeacherSection:

@@ -85,7 +85,7 @@ class Trainer:
         self.ema.to(accelerator.device)
         self.teacher = None
         if config.teacher is not None:
-            teacher = Teacher.load(config.teacher, model, data.normalizer)
+            teacher = Teacher.load(config.teacher, model, data.normalizer, data.outline)
             self.teacher = teacher.to(accelerator.device)
         self.jitter = 0.0 if data.outline is None else data.outline.config.jitter
         self.progress = Progress()

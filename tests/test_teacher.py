@@ -1,5 +1,7 @@
 """The guided teacher: its formula row by row, against the guidance that clips are sampled with."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,9 +9,10 @@ from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.mel import MelConfig
 from vocalburst.gen.models.conditioning import SCALARS, Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
+from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.sampling import guided
-from vocalburst.gen.teacher import Teacher, check_same
+from vocalburst.gen.teacher import Teacher, check_same, check_same_part
 
 SIZES = {"voices": ["a"], "n_mels": 8, "patch": 2, "dim": 16, "n_layers": 1, "n_heads": 2, "bottleneck": 8}
 
@@ -79,12 +82,34 @@ def normalizer(mean: float) -> MelNormalizer:
 
 
 def test_a_student_of_another_space_is_refused():
-    check_same("t", denoiser(0), normalizer(1.0), denoiser(1), normalizer(1.0))
+    check_same("t", denoiser(0), denoiser(1))
     with pytest.raises(
         InputDataError, match=r"^the teacher t: its voices are \['b'\], the student has \['a'\]$"
     ):
-        check_same("t", denoiser(0, voices=["b"]), normalizer(1.0), denoiser(1), normalizer(1.0))
-    with pytest.raises(
-        InputDataError, match=r"^the teacher t normalises mels in its own way; start the student"
-    ):
-        check_same("t", denoiser(0), normalizer(2.0), denoiser(1), normalizer(1.0))
+        check_same("t", denoiser(0, voices=["b"]), denoiser(1))
+    check_same_part("t", normalizer(1.0), normalizer(1.0), "normalises mels")
+    for other in (normalizer(2.0), None, OutlineEncoder(8, 2)):
+        with pytest.raises(
+            InputDataError, match=r"^the teacher t normalises mels in its own way; start the student"
+        ):
+            check_same_part("t", normalizer(1.0), other, "normalises mels")
+
+
+def test_autoguidance_stays_in_its_interval():
+    model, weak = denoiser(0), denoiser(7)
+    arguments = batch([0.9, 0.7, 0.2], [True] * 3)
+    taught = Teacher(model, 1.0, (0.0, 1.0), weak, 0.5, (0.6, 0.8))(*arguments)
+    everywhere = Teacher(model, 1.0, (0.0, 1.0), weak, 0.5)(*arguments)
+    strong = model(*arguments)
+    assert torch.equal(taught[0], strong[0]) and torch.equal(taught[2], strong[2])
+    torch.testing.assert_close(taught[1], everywhere[1], rtol=1e-4, atol=1e-5)
+    assert (taught[1] - strong[1]).abs().max() > 1e-3
+
+
+def test_a_teacher_that_hears_no_outlines_teaches_one_that_does():
+    teacher, arguments = denoiser(0), batch([0.9, 0.2], [True, True])
+    x, sigma, condition, mask = arguments
+    told = replace(condition, outline=torch.randn(2, 3))
+    assert torch.equal(
+        Teacher(teacher, 1.5, (0.0, 1.0))(x, sigma, told, mask), Teacher(teacher, 1.5, (0.0, 1.0))(*arguments)
+    )
