@@ -20,8 +20,8 @@ class BurstSpec:
     duration: seconds of the voice-active part; None draws length and duration from the prior. stretched: whether the
     voice is brought to that duration where the model misses it.
     prior_vector: emotions to draw length, level and voice by, if not `vector`, so that a sweep keeps them.
-    like: a real clip [L] to vary, whose length and level the result has, with no voice unless one is asked for;
-    strength: how far, see `sampling.sample`.
+    like: a real clip [L] to vary, whose length, level and outline the result has, with no voice unless one is asked
+    for; strength: how far, see `sampling.sample`.
     """
 
     vector: dict[str, float]

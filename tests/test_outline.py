@@ -250,3 +250,12 @@ def test_folder_round_trip_and_a_folder_without_its_outlines(pipeline, outlined,
         MissingModelError, match=r"hears outlines of 4 numbers, the folder outline is missing"
     ):
         load_generator(tmp_path / "whole")
+
+
+def test_half_precision_changes_an_outline_little(pipeline):
+    clip = synthetic_burst(3, 0.5)
+    exact = pipeline.attributes(spec(like=clip)).outline
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = pipeline.attributes(spec(like=clip)).outline
+    assert rough.dtype == np.float32
+    np.testing.assert_allclose(rough, exact, atol=0.2 + 0.02 * np.abs(exact).max())

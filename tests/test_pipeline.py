@@ -124,7 +124,7 @@ def test_a_variation_has_the_length_and_level_of_its_clip_and_no_voice(pipeline)
     clip = like()
     drawn = pipeline.attributes(spec(like=clip))
     _, active_seconds, level = normalise_level(clip)
-    assert drawn == Attributes(len(clip) / RATE, active_seconds, level, -1)
+    assert drawn == Attributes(len(clip) / RATE, active_seconds, level, -1, active_span(clip)[0] / RATE)
     (burst,) = pipeline.synthesise([spec(like=clip, strength=0.5)])
     assert len(burst.wave) == len(clip) // 256 * 256 and burst.voice is None
     assert burst.duration == active_seconds and burst.stretch is None
@@ -280,6 +280,21 @@ def test_guidance_interval(tiny_checkpoint, pipeline):
     own.defaults["guidance_interval"] = [2.0, 3.0]  # no noise level lies there
     assert wave(own, guidance=4.0).tobytes() == wave(own, guidance=1.0).tobytes()
     assert wave(own, guidance=1.0).tobytes() == wave(pipeline, guidance=1.0).tobytes()
+
+
+def test_the_checkpoint_stretches_its_noise_levels(tiny_checkpoint, pipeline, tmp_path, monkeypatch):
+    own = load_generator(tiny_checkpoint)
+    own.defaults["stretch"] = 1.4
+    own.save_pretrained(tmp_path / "stretched")
+    loaded = load_generator(tmp_path / "stretched")
+    assert wave(loaded, guidance=1.0).tobytes() == wave(own, guidance=1.0).tobytes()
+    assert wave(own, guidance=1.0).tobytes() != wave(pipeline, guidance=1.0).tobytes()
+    seen = []
+    monkeypatch.setattr(
+        "vocalburst.gen.pipeline.sample", lambda *_, **options: seen.append(options["stretch"]) or _[1]
+    )
+    wave(loaded, guidance=1.0), wave(pipeline, guidance=1.0)
+    assert seen == [1.4, 1.0]
 
 
 @pytest.fixture
