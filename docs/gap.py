@@ -1,5 +1,6 @@
 """Where the distance to real clips comes from: the phases, a noise level of the sampler, the texture of noise.
 
+    python docs/gap.py error
     python docs/gap.py phases
     python docs/gap.py levels [--strengths 0.25 0.5 0.7 0.85 0.95 1]
     python docs/gap.py texture
@@ -7,7 +8,9 @@
 Two start from the first n dev clips of ten emotions and compare what is made of them with the other dev clips.
 `phases` takes magnitudes from the one and phases from the other. `levels` noises a clip up to a noise share and lets
 the model finish it (`generate --like`): what the distance gains between two shares is lost between these noise levels.
-`texture` prints by how many dB a log-mel moves from frame to frame, on average, of real clips and of generated ones.
+`error` prints how wrong the denoiser is about dev clips at some noise shares, summed over a clip: what it does not know
+there. `texture` prints by how many dB a log-mel moves from frame to frame, on average, of real clips and of generated
+ones.
 Run from the repository root; manifests/emogator must be prepared.
 """
 
@@ -26,7 +29,10 @@ from vocalburst.gen.burst import BurstSpec
 from vocalburst.gen.data.audio import SAMPLE_RATE
 from vocalburst.gen.data.mel import LogMel
 from vocalburst.gen.dataset import normalise_level
+from vocalburst.gen.diffusion import add_noise
 from vocalburst.gen.pipeline import BurstPipeline, load_generator
+
+ERROR_SIGMAS = (0.9995, 0.99, 0.98, 0.97, 0.95, 0.93, 0.9, 0.8, 0.5, 0.2)
 
 
 def phase_systems(pipeline: BurstPipeline, wave: np.ndarray) -> dict[str, np.ndarray]:
@@ -88,11 +94,33 @@ def print_texture(pipeline: BurstPipeline, dev: dict[str, list[np.ndarray]], n: 
         print(f"generated, texture {texture:g}: {flux(pipeline, made):.2f} dB", flush=True)
 
 
+@torch.inference_mode()
+def print_error(pipeline: BurstPipeline, dev: dict[str, list[np.ndarray]], n: int) -> None:
+    totals = dict.fromkeys(ERROR_SIGMAS, 0.0)
+    chosen = pipeline.defaults
+    clips = [(emotion, wave) for emotion, waves in dev.items() for wave in waves[:n]]
+    clips = [(e, wave) for e, wave in clips if len(wave) <= pipeline.durations[1] * SAMPLE_RATE]
+    for seed, (emotion, wave) in enumerate(clips):
+        spec = BurstSpec(
+            {emotion: 1.0}, seed, chosen["steps"], chosen["guidance"], chosen["scheduler"], like=wave
+        )
+        condition = pipeline.condition([spec], [pipeline.attributes(spec)])
+        x = pipeline.encode_clips([spec], pipeline.mel_config.n_frames(len(wave)))
+        noise = pipeline.noise(spec, x.shape[-1])[None]
+        for level in ERROR_SIGMAS:
+            sigma = torch.tensor([level])
+            answer = pipeline.transformer(add_noise(x, noise, sigma), sigma, condition)
+            totals[level] += float((answer - x).square().sum()) / len(clips)
+    print("| noise share | squared error of a clip |\n|---|---|")
+    for level, total in totals.items():
+        print(f"| {level:g} | {total:.0f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=["phases", "levels", "texture"])
+    parser.add_argument("part", choices=["phases", "levels", "texture", "error"])
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.85, 0.95, 1.0])
     parser.add_argument("--checkpoint", type=Path, help="folder (default: the one that ships)")
     parser.add_argument("--vocoder", type=Path, help="folder (default: the checkpoint's)")
@@ -102,6 +130,9 @@ def main() -> None:
     arguments = parser.parse_args()
     pipeline = load_generator(arguments.checkpoint, vocoder=arguments.vocoder)
     dev = real_waves(arguments.manifest, "dev", arguments.cache)
+    if arguments.part == "error":
+        print_error(pipeline, dev, arguments.n)
+        return
     if arguments.part == "texture":
         print_texture(pipeline, dev, arguments.n)
         return
