@@ -198,7 +198,7 @@ class BurstPipeline(DiffusionPipeline):
             return own
         mel = LogMel(self.mel_config)(torch.from_numpy(wave_at_level)).to(self.device)
         part = active_part(mel, active_frames(wave_at_level, self.mel_config))
-        return replace(own, outline=self.outline(part).float().cpu().numpy())
+        return replace(own, outline=self.outline(part).cpu().numpy())
 
     def mixed_outline(self, spec: BurstSpec, drawn: Attributes, drawn_by: set[int]) -> np.ndarray:
         """[K]: outlines of training clips about as long as `drawn`, mixed as the emotions are.

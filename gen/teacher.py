@@ -24,8 +24,7 @@ from vocalburst.gen.train_config import TeacherSection
 class Teacher:
     """(x [B, M, T], sigma [B], condition, mask [B, T]) -> guided clean x [B, M, T]; rows may differ in sigma.
 
-    guidance is that of the emotion, with `guide_outline` of the emotion and the outline together. It acts on the rows
-    with sigma in `interval`, autoguidance (0 = none) on those in `autoguidance_interval`.
+    guidance acts on the rows with sigma in `interval`, autoguidance (0 = none) on those in `autoguidance_interval`.
     """
 
     def __init__(
@@ -36,14 +35,8 @@ class Teacher:
         weak: BurstTransformer | None = None,
         autoguidance: float = 0.0,
         autoguidance_interval: tuple[float, float] = (0.0, 1.0),
-        guide_outline: bool = False,
     ):
-        self.model, self.guidance, self.interval, self.guide_outline = (
-            model,
-            guidance,
-            interval,
-            guide_outline,
-        )
+        self.model, self.guidance, self.interval = model, guidance, interval
         self.weak, self.autoguidance, self.autoguidance_interval = weak, autoguidance, autoguidance_interval
 
     @classmethod
@@ -77,7 +70,7 @@ class Teacher:
         strong = denoiser(settings.checkpoint)
         return cls(
             strong, settings.guidance, settings.guidance_interval, weak, settings.autoguidance,
-            settings.autoguidance_interval, settings.guide_outline,
+            settings.autoguidance_interval,
         )  # fmt: skip
 
     def to(self, device: torch.device) -> Teacher:
@@ -95,9 +88,12 @@ class Teacher:
         known = condition.emotion_known.any(dim=1)
         rows = (within(sigma, self.interval) & known).nonzero()[:, 0]
         if self.guidance != 1 and len(rows):
-            null = condition.take(rows).without_emotion()
-            null = null.without_outline() if self.guide_outline else null
-            blind = self.model(x[rows], sigma[rows], null, None if mask is None else mask[rows])
+            blind = self.model(
+                x[rows],
+                sigma[rows],
+                condition.take(rows).without_emotion(),
+                None if mask is None else mask[rows],
+            )
             guided[rows] += (self.guidance - 1) * (strong[rows] - blind)
         if self.weak is not None and self.autoguidance:
             rows = within(sigma, self.autoguidance_interval).nonzero()[:, 0]

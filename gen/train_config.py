@@ -71,7 +71,6 @@ class TeacherSection(Section):
     checkpoint: str
     guidance: float = Field(1.0, ge=0)
     guidance_interval: tuple[float, float] = (0.0, 1.0)
-    guide_outline: bool = False
     weak: str | None = None
     autoguidance: float = Field(0.0, ge=0)
     autoguidance_interval: tuple[float, float] = (0.0, 1.0)

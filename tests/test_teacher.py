@@ -75,19 +75,6 @@ def test_autoguidance_is_added_to_guidance():
     torch.testing.assert_close(taught, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_guidance_of_emotion_and_outline_together():
-    model = denoiser(0, outline=3)
-    x, sigma, condition, mask = batch([0.9, 0.2], [True, True])
-    condition = replace(condition, outline=torch.randn(2, 3))
-    strong = model(x, sigma, condition, mask)
-    for together in (False, True):
-        null = condition.without_emotion()
-        null = null.without_outline() if together else null
-        expected = strong + 0.5 * (strong - model(x, sigma, null, mask))
-        taught = Teacher(model, 1.5, (0.0, 1.0), guide_outline=together)(x, sigma, condition, mask)
-        torch.testing.assert_close(taught, expected, rtol=1e-4, atol=1e-5)
-
-
 def normalizer(mean: float) -> MelNormalizer:
     own = MelNormalizer(MelConfig().to_dict())
     own.mean.fill_(mean)

@@ -53,10 +53,6 @@ class Condition:
         """The same condition with Gaussian noise of the standard deviation `amount` on its outlines."""
         return replace(self, outline=self.outline + amount * torch.randn_like(self.outline))
 
-    def without_outline(self) -> Condition:
-        """The same condition with the outline null."""
-        return replace(self, outline=torch.full_like(self.outline, float("nan")))
-
     def take(self, rows: torch.Tensor) -> Condition:
         """The condition of some rows of the batch."""
         return Condition(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
