@@ -10,7 +10,6 @@ Shape letters: B batch, M mel bin, T mel frame, L wave sample.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -183,7 +182,10 @@ class BurstPipeline(DiffusionPipeline):
         weights = {self.emotions.index(name): weight for name, weight in drawn_by.items()}
         drawn = self.prior.draw(weights, spec.voice, spec.duration, rng)
         if self.outline is not None:
-            drawn = replace(drawn, outline=self.mixed_outline(spec, drawn, set(weights)))
+            asked = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
+            drawn = replace(
+                drawn, outline=self.prior.mixed_outline(asked, drawn, set(weights), spec.voice, spec.seed)
+            )
         if spec.duration is None:
             return drawn
         return replace(drawn, seconds=spec.duration + MARGIN, active_seconds=spec.duration, onset=MARGIN / 2)
@@ -198,30 +200,7 @@ class BurstPipeline(DiffusionPipeline):
             return own
         mel = LogMel(self.mel_config)(torch.from_numpy(wave_at_level)).to(self.device)
         part = active_part(mel, active_frames(wave_at_level, self.mel_config))
-        return replace(own, outline=self.outline(part).cpu().numpy())
-
-    def mixed_outline(self, spec: BurstSpec, drawn: Attributes, drawn_by: set[int]) -> np.ndarray:
-        """[K]: outlines of training clips about as long as `drawn`, mixed as the emotions are.
-
-        One of each emotion by its weight, and one of any clip by what the weights leave to 1, so that a mix, a weak
-        intensity and every point between two emotions have an outline of their own; of variance 1 like those it is
-        made of. An emotion that alone decided what was drawn keeps the row's own.
-        """
-        weights = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
-        parts = {}
-        for index in weights:
-            if drawn_by == {index}:
-                parts[index] = drawn.outline
-            else:
-                rng = np.random.default_rng([spec.seed, 3, index])
-                parts[index] = self.prior.draw({index: 1.0}, spec.voice, drawn.active_seconds, rng).outline
-        rest = 1 - sum(weights.values())
-        mixed = sum(weight * parts[index] for index, weight in weights.items())
-        if rest > 0:
-            every = dict.fromkeys(range(len(self.emotions)), 1.0)
-            rng = np.random.default_rng([spec.seed, 4])
-            mixed = mixed + rest * self.prior.draw(every, spec.voice, drawn.active_seconds, rng).outline
-        return mixed / math.sqrt(sum(weight**2 for weight in weights.values()) + max(rest, 0.0) ** 2)
+        return replace(own, outline=self.outline(part).float().cpu().numpy())
 
     def check(self, spec: BurstSpec) -> None:
         """Raise InputDataError for a spec that this checkpoint cannot answer."""

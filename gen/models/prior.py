@@ -6,6 +6,7 @@ distribution; what the user asks for replaces what was drawn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -91,3 +92,32 @@ class ClipPrior(ModelMixin, ConfigMixin):
         if not self.config.outline:
             return drawn
         return replace(drawn, onset=float(self.onsets[place]), outline=self.outlines[place].cpu().numpy())
+
+    def mixed_outline(
+        self,
+        weights: Mapping[int, float],
+        drawn: Attributes,
+        drawn_by: set[int],
+        voice: int | None,
+        seed: int,
+    ) -> np.ndarray:
+        """[K]: outlines of training clips about as long as `drawn`, mixed as the emotions are (index -> weight).
+
+        One of each emotion by its weight, and one of any clip by what the weights leave to 1, so that a mix, a weak
+        intensity and every point between two emotions have an outline of their own; of variance 1 like those it is
+        made of. An emotion that alone decided what was drawn (`drawn_by`) keeps the row's own.
+        """
+
+        def outline(emotions: Mapping[int, float], *stream: int) -> np.ndarray:
+            rng = np.random.default_rng([seed, *stream])
+            return self.draw(emotions, voice, drawn.active_seconds, rng).outline
+
+        rest = max(0.0, 1 - sum(weights.values()))
+        mixed = sum(
+            weight * (drawn.outline if drawn_by == {index} else outline({index: 1.0}, 3, index))
+            for index, weight in weights.items()
+        )
+        if rest:
+            every = dict.fromkeys(self.rows[:, 0].unique().int().tolist(), 1.0)
+            mixed = mixed + rest * outline(every, 4)
+        return mixed / math.sqrt(sum(weight**2 for weight in weights.values()) + rest**2)
