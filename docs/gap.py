@@ -1,16 +1,16 @@
-"""Where the distance to real clips comes from: the phases, a noise level of the sampler, the texture of noise.
+"""Where the distance to real clips comes from: the phases, a noise level of the sampler, the grain.
 
     python docs/gap.py error
     python docs/gap.py phases
     python docs/gap.py levels [--strengths 0.25 0.5 0.7 0.85 0.95 1]
-    python docs/gap.py texture
+    python docs/gap.py grain
 
 Two start from the first n dev clips of ten emotions and compare what is made of them with the other dev clips.
 `phases` takes magnitudes from the one and phases from the other. `levels` noises a clip up to a noise share and lets
 the model finish it (`generate --like`): what the distance gains between two shares is lost between these noise levels.
 `error` prints how wrong the denoiser is about dev clips at some noise shares, summed over a clip: what it does not know
-there. `texture` prints by how many dB a log-mel moves from frame to frame, on average, of real clips and of generated
-ones.
+there. `grain` prints by how many dB a log-mel moves from frame to frame, on average, and by how much the mean of its
+bins does, of real clips and of generated ones with and without the checkpoint's refiner.
 Run from the repository root; manifests/emogator must be prepared.
 """
 
@@ -74,24 +74,25 @@ def phase_systems(pipeline: BurstPipeline, wave: np.ndarray) -> dict[str, np.nda
     return {name: np.clip(made.numpy() * gain, -1, 1) for name, made in systems.items()}
 
 
-def flux(pipeline: BurstPipeline, waves: list[np.ndarray]) -> float:
-    """Mean absolute change of the log-mel from frame to frame, in dB, mean over clips."""
+def flux(pipeline: BurstPipeline, waves: list[np.ndarray]) -> str:
+    """Mean absolute change from frame to frame, in dB: of a bin of the log-mel, and of the mean of its bins."""
     log_mel = LogMel(pipeline.mel_config)
-    changes = [log_mel(torch.from_numpy(wave.astype(np.float32))).diff(dim=-1).abs().mean() for wave in waves]
-    return float(np.mean(changes)) * 20 / np.log(10)
+    changes = [log_mel(torch.from_numpy(wave.astype(np.float32))).diff(dim=-1) for wave in waves]
+    of_bin, of_all = (
+        float(np.mean([f(change) for change in changes])) * 20 / np.log(10)
+        for f in (lambda change: change.abs().mean(), lambda change: change.mean(dim=0).abs().mean())
+    )
+    return f"{of_bin:.2f} dB a bin, {of_all:.2f} dB all bins together"
 
 
-def print_texture(pipeline: BurstPipeline, dev: dict[str, list[np.ndarray]], n: int) -> None:
-    print(f"real: {flux(pipeline, [wave for waves in dev.values() for wave in waves[:n]]):.2f} dB")
+def print_grain(pipeline: BurstPipeline, dev: dict[str, list[np.ndarray]], n: int) -> None:
+    print(f"real: {flux(pipeline, [wave for waves in dev.values() for wave in waves[:n]])}")
     chosen = pipeline.defaults
-    for texture in (0.0, chosen["texture"]):
-        chosen["texture"] = texture
-        made = [
-            wave
-            for waves in made_waves(pipeline, n, chosen["steps"], chosen["guidance"]).values()
-            for wave in waves
-        ]
-        print(f"generated, texture {texture:g}: {flux(pipeline, made):.2f} dB", flush=True)
+    for name, refiner in (("without", None), ("with", pipeline.refiner)):
+        pipeline.register_modules(refiner=refiner)
+        sets = made_waves(pipeline, n, chosen["steps"], chosen["guidance"])
+        made = [wave for waves in sets.values() for wave in waves]
+        print(f"generated, {name} the refiner: {flux(pipeline, made)}", flush=True)
 
 
 @torch.inference_mode()
@@ -104,9 +105,10 @@ def print_error(pipeline: BurstPipeline, dev: dict[str, list[np.ndarray]], n: in
         spec = BurstSpec(
             {emotion: 1.0}, seed, chosen["steps"], chosen["guidance"], chosen["scheduler"], like=wave
         )
-        condition = pipeline.condition([spec], [pipeline.attributes(spec)])
+        drawn = [pipeline.attributes(spec)]
+        condition = pipeline.condition([spec], drawn)
         x = pipeline.encode_clips([spec], pipeline.mel_config.n_frames(len(wave)))
-        noise = pipeline.noise(spec, x.shape[-1])[None]
+        noise = pipeline.noise([spec], drawn, x.shape[-1])
         for level in ERROR_SIGMAS:
             sigma = torch.tensor([level])
             answer = pipeline.transformer(add_noise(x, noise, sigma), sigma, condition)
@@ -120,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=["phases", "levels", "texture", "error"])
+    parser.add_argument("part", choices=["phases", "levels", "grain", "error"])
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.25, 0.5, 0.7, 0.85, 0.95, 1.0])
     parser.add_argument("--checkpoint", type=Path, help="folder (default: the one that ships)")
     parser.add_argument("--vocoder", type=Path, help="folder (default: the checkpoint's)")
@@ -133,8 +135,8 @@ def main() -> None:
     if arguments.part == "error":
         print_error(pipeline, dev, arguments.n)
         return
-    if arguments.part == "texture":
-        print_texture(pipeline, dev, arguments.n)
+    if arguments.part == "grain":
+        print_grain(pipeline, dev, arguments.n)
         return
     evaluators = load_evaluators(["default"])
     first = {name: waves[: arguments.n] for name, waves in dev.items()}

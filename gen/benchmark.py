@@ -26,6 +26,9 @@ examples:
 """
 
 
+WORK = ("denoiser", "refiner", "vocoder", "rest")  # the parts of making clips, in their order
+
+
 class Stopwatch:
     """Seconds spent inside the calls of a module; on an accelerator each call is waited for."""
 
@@ -72,6 +75,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     loaded = time.time()
     guide = [pipeline.guide] if pipeline.guide is not None else []
     denoiser, vocoder = Stopwatch(pipeline.transformer, *guide), Stopwatch(pipeline.vocoder)
+    refiner = Stopwatch(*([] if pipeline.refiner is None else [pipeline.refiner]))
     sampling = {
         name: pipeline.defaults[name] if getattr(args, name) is None else getattr(args, name)
         for name in ("steps", "guidance", "scheduler")
@@ -114,15 +118,16 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         "process_start": imported - args.started,
         "load": loaded - imported,
         "denoiser": denoiser.seconds,
+        "refiner": refiner.seconds,
         "vocoder": vocoder.seconds,
-        "rest": done - loaded - denoiser.seconds - vocoder.seconds,
+        "rest": done - loaded - denoiser.seconds - refiner.seconds - vocoder.seconds,
     }
 
 
 def report(numbers: dict[str, float]) -> str:
     """The table that the command prints."""
     n, total = numbers["n"], numbers["total"]
-    making = numbers["denoiser"] + numbers["vocoder"] + numbers["rest"]
+    making = sum(numbers[part] for part in WORK)
     lines = [
         f"{n} clips, {numbers['steps']} steps ({numbers['scheduler']}), one process on {numbers['device']}",
         f"{total / n:.3f} s per clip, process start included; {making / n:.3f} s without start and load",
@@ -133,12 +138,13 @@ def report(numbers: dict[str, float]) -> str:
         "process_start": "process start and imports",
         "load": "loading the checkpoint",
         "denoiser": f"denoiser ({numbers['denoiser_calls'] / n:g} calls a clip)",
+        "refiner": "refiner",
         "vocoder": "vocoder",
-        "rest": "the rest: texture, post-processing, measuring, writing",
+        "rest": "the rest: post-processing, measuring, writing",
     }
     lines.append(f"{'':<46}{'s':>8}{'of all':>9}{'of work':>9}")
     for key, name in names.items():
-        of_work = f"{numbers[key] / making:>9.1%}" if key in ("denoiser", "vocoder", "rest") else f"{'':>9}"
+        of_work = f"{numbers[key] / making:>9.1%}" if key in WORK else f"{'':>9}"
         lines.append(f"{name:<46}{numbers[key]:>8.2f}{numbers[key] / total:>9.1%}{of_work}")
     return "\n".join(lines)
 
@@ -155,7 +161,7 @@ def benchmark(args: argparse.Namespace, arguments: list[str]) -> None:
 
 def build_parser() -> Parser:
     parser = Parser(
-        description="Seconds per clip and the share of the denoiser, the vocoder and the rest, from one run.",
+        description="Seconds per clip and the shares of denoiser, refiner, vocoder and the rest, from one run.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -18,6 +18,7 @@ COMMANDS = {
     "generate": ("vocalburst.gen.generate", "make clips with a trained checkpoint"),
     "train": ("vocalburst.gen.train", "train the diffusion model"),
     "train-vocoder": ("vocalburst.gen.train_vocoder", "train the vocoder"),
+    "train-refiner": ("vocalburst.gen.train_refiner", "train what gives sampled mels their grain"),
     "export": ("vocalburst.gen.export", "trained run + vocoder -> checkpoint folder"),
     "copy-synthesis": (
         "vocalburst.gen.copy_synthesis",

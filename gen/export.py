@@ -15,20 +15,28 @@ from vocalburst.gen.data.errors import InputDataError
 
 
 def export(
-    run_folder: Path, vocoder: Path, out: Path, guide: Path | None = None, settings: dict | None = None
+    run_folder: Path,
+    vocoder: Path,
+    out: Path,
+    guide: Path | None = None,
+    refiner: Path | None = None,
+    settings: dict | None = None,
 ) -> str:
     """Write the checkpoint, weights in float16; returns its content hash.
 
-    run_folder: output of `vocalburst train` (its `model/` is read). guide: a folder of its `snapshots/`.
-    settings: changes to `pipeline.GENERATION_DEFAULTS`. A model card that is already in `out` stays.
+    run_folder: output of `vocalburst train` (its `model/` is read). guide: a folder of its `snapshots/`. refiner: the
+    `export/` of a run of `vocalburst train-refiner` on this very denoiser.
+    settings: changes to `parts.GENERATION_DEFAULTS`. A model card that is already in `out` stays.
     """
     from vocalburst.gen.checkpoint import content_hash, load_part
     from vocalburst.gen.models.normalizer import MelNormalizer
     from vocalburst.gen.models.outline import OutlineEncoder
     from vocalburst.gen.models.prior import ClipPrior
+    from vocalburst.gen.models.refiner import MelRefiner
     from vocalburst.gen.models.transformer import BurstTransformer
     from vocalburst.gen.models.vocoder import load_vocoder
-    from vocalburst.gen.pipeline import GENERATION_DEFAULTS, BurstPipeline
+    from vocalburst.gen.parts import GENERATION_DEFAULTS
+    from vocalburst.gen.pipeline import BurstPipeline
     from vocalburst.gen.run_folder import written_whole
     from vocalburst.gen.sampling import build_scheduler
 
@@ -47,6 +55,7 @@ def export(
         build_scheduler(defaults["scheduler"], defaults["shift"]),
         None if guide is None else load_part(BurstTransformer, guide / "transformer").half(),
         load_part(OutlineEncoder, model / "outline") if (model / "outline").is_dir() else None,
+        None if refiner is None else load_part(MelRefiner, refiner).half(),
     )
     pipeline.defaults = defaults
     with written_whole(out) as part:
@@ -63,13 +72,23 @@ def main() -> None:
     parser.add_argument("--vocoder", type=Path, required=True, help="folder of a vocoder")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--guide", type=Path, help="snapshot folder of the run, for autoguidance")
+    parser.add_argument("--refiner", type=Path, help="export folder of a refiner's run")
     parser.add_argument(
         "--settings", type=json.loads, default={}, help="defaults to change: '{\"steps\": 12}'"
     )
     arguments = parser.parse_args()
 
     def command() -> None:
-        print(export(arguments.run, arguments.vocoder, arguments.out, arguments.guide, arguments.settings))
+        print(
+            export(
+                arguments.run,
+                arguments.vocoder,
+                arguments.out,
+                arguments.guide,
+                arguments.refiner,
+                arguments.settings,
+            )
+        )
 
     raise SystemExit(run(command))
 

@@ -22,46 +22,28 @@ import torch
 from diffusers import AudioPipelineOutput, DiffusionPipeline, SchedulerMixin
 
 from vocalburst.gen.burst import STRENGTH, Burst, BurstSpec
-from vocalburst.gen.checkpoint import (
-    check_finite,
-    content_hash,
-    load_part,
-    load_scheduler,
-    locate_checkpoint,
-    read_json,
-)
+from vocalburst.gen.checkpoint import content_hash, locate_checkpoint
 from vocalburst.gen.data.audio import SAMPLE_RATE, active_span, write_file
 from vocalburst.gen.data.emotions import parse_request
-from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.data.mel import LogMel, MelConfig
 from vocalburst.gen.dataset import active_frames, active_part, normalise_level
+from vocalburst.gen.limits import check_spec
 from vocalburst.gen.models.conditioning import AUGMENTATIONS, Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.prior import Attributes, ClipPrior
+from vocalburst.gen.models.refiner import MelRefiner, frame_level
 from vocalburst.gen.models.transformer import BurstTransformer
-from vocalburst.gen.models.vocoder import BurstVocoder, load_vocoder
-from vocalburst.gen.sampling import SCHEDULERS, build_scheduler, guided, last_sigma, sample
-from vocalburst.gen.texture import add_texture
+from vocalburst.gen.models.vocoder import BurstVocoder
+from vocalburst.gen.parts import GENERATION_DEFAULTS, load_parts, load_settings
+from vocalburst.gen.sampling import build_scheduler, guided, last_sigma, sample
 from vocalburst.gen.time_scale import PASSES, stretch_active, stretch_factor
 
 ROWS = 32  # clips per network call on an accelerator, always: another batch shape could change the bytes
 MARGIN = 0.1  # seconds that a clip of an asked-for duration is longer than its voice-active part
 SHORTEST = 0.2  # seconds
 NO_VOICE = -1  # the null of the voice table
-
-GENERATION_DEFAULTS = {
-    "steps": 16,
-    "guidance": 1.5,
-    "guidance_interval": [0.0, 1.0],  # of sigma
-    "guidance_learnt": 1.0,  # what the network has learnt from a guided teacher for that interval, see `teacher`
-    "guidance_by": "emotion",  # "emotion": classifier-free; "guide": autoguidance by the folder guide/
-    "scheduler": "euler",
-    "shift": 1.0,
-    "stretch": 1.0,  # of the noise levels, see `sampling.stretched`
-    "texture": 0.0,  # of the fluctuation of noise, what the default steps leave out, see `texture`
-    "license": "Apache-2.0",
-}
+REFINING = 6  # stream of the noise that the refiner hears
 
 
 @contextmanager
@@ -78,8 +60,8 @@ def one_thread() -> Iterator[None]:
 class BurstPipeline(DiffusionPipeline):
     """Parts and the order they are called in. Build with `from_pretrained` or `load_generator`."""
 
-    model_cpu_offload_seq = "transformer->vocoder"
-    _optional_components: ClassVar[list[str]] = ["guide", "outline"]
+    model_cpu_offload_seq = "transformer->refiner->vocoder"
+    _optional_components: ClassVar[list[str]] = ["guide", "outline", "refiner"]
 
     def __init__(
         self,
@@ -90,11 +72,12 @@ class BurstPipeline(DiffusionPipeline):
         scheduler: SchedulerMixin,
         guide: BurstTransformer | None = None,
         outline: OutlineEncoder | None = None,
+        refiner: MelRefiner | None = None,
     ):
         super().__init__()
         self.register_modules(
             transformer=transformer, normalizer=normalizer, prior=prior, vocoder=vocoder, scheduler=scheduler,
-            guide=guide, outline=outline,
+            guide=guide, outline=outline, refiner=refiner,
         )  # fmt: skip
         self.defaults = dict(GENERATION_DEFAULTS)
         self.content_hash = ""
@@ -130,39 +113,8 @@ class BurstPipeline(DiffusionPipeline):
         vocoder: folder or hub id of another one, such as `charactr/vocos-mel-24khz`.
         """
         folder = locate_checkpoint(checkpoint)
-        settings = {**GENERATION_DEFAULTS, **read_json(folder / "generation.json")}
-        normalizer = load_part(MelNormalizer, folder / "normalizer")
-        transformer = load_part(BurstTransformer, folder / "transformer")
-        guide = load_part(BurstTransformer, folder / "guide") if (folder / "guide").is_dir() else None
-        try:
-            mel = normalizer.mel_config
-        except MissingModelError as error:
-            raise MissingModelError(f"{folder / 'normalizer'}: {error}") from None
-        if mel.sample_rate != SAMPLE_RATE:
-            raise MissingModelError(
-                f"{folder}: made for {mel.sample_rate} Hz, this package works at {SAMPLE_RATE} Hz"
-            )
-        for network in (transformer, guide):
-            if network is not None and network.config.n_mels != mel.n_mels:
-                raise MissingModelError(
-                    f"{folder}: a denoiser of {network.config.n_mels} mel bins, a normaliser of {mel.n_mels}"
-                )
-        if guide is None and settings["guidance_by"] == "guide":
-            raise MissingModelError(f"{folder}: guidance_by is guide, but the checkpoint has no folder guide")
-        outline = load_part(OutlineEncoder, folder / "outline") if (folder / "outline").is_dir() else None
-        if (outline.config.size if outline else 0) != transformer.config.outline:
-            raise MissingModelError(
-                f"{folder}: the denoiser hears outlines of {transformer.config.outline} numbers, the folder outline "
-                f"{'is missing' if outline is None else f'makes {outline.config.size}'}"
-            )
-        vocoder_source = vocoder or folder / "vocoder"
-        vocoder_part = load_vocoder(vocoder_source, mel)
-        check_finite(vocoder_part, vocoder_source)
-        pipeline = cls(
-            transformer, normalizer, load_part(ClipPrior, folder / "prior"), vocoder_part,
-            load_scheduler(folder), guide, outline,
-        )  # fmt: skip
-        pipeline.defaults = settings
+        pipeline = cls(**load_parts(folder, vocoder or folder / "vocoder"))
+        pipeline.defaults = load_settings(folder)
         pipeline.content_hash = content_hash(folder)
         return pipeline
 
@@ -204,43 +156,15 @@ class BurstPipeline(DiffusionPipeline):
 
     def check(self, spec: BurstSpec) -> None:
         """Raise InputDataError for a spec that this checkpoint cannot answer."""
-        unknown = [name for name in (*spec.vector, *(spec.prior_vector or ())) if name not in self.emotions]
-        if not spec.vector or unknown:
-            raise InputDataError(f"expected emotions of this checkpoint, got {unknown or 'none'}")
-        if spec.voice is not None and not 0 <= spec.voice < self.n_voices:
-            raise InputDataError(
-                f"voice {spec.voice}: this checkpoint has the voices 0 to {self.n_voices - 1}"
-            )
-        if spec.duration is not None and not self.durations[0] <= spec.duration <= self.durations[1]:
-            raise InputDataError(
-                f"duration {spec.duration:g} s: this checkpoint makes "
-                f"{self.durations[0]:g} to {self.durations[1]:.2f} s"
-            )
-        if spec.scheduler not in SCHEDULERS:
-            raise InputDataError(f"unknown scheduler {spec.scheduler!r}; known: {', '.join(SCHEDULERS)}")
-        if spec.steps < 1:
-            raise InputDataError(f"steps must be at least 1, got {spec.steps}")
-        if not 0 < spec.strength <= 1:
-            raise InputDataError(f"strength must be above 0 and at most 1, got {spec.strength:g}")
-        if spec.like is not None:
-            self._check_like(spec)
+        check_spec(spec, self.emotions, self.n_voices, self.durations)
 
-    def _check_like(self, spec: BurstSpec) -> None:
-        if spec.duration is not None:
-            raise InputDataError("a varied clip keeps its own length, so no duration can be asked for")
-        seconds = len(spec.like) / SAMPLE_RATE
-        if not self.durations[0] <= seconds <= self.durations[1]:
-            raise InputDataError(
-                f"expected a clip of {self.durations[0]:g} to {self.durations[1]:.2f} s to vary, got {seconds:.2f} s"
-            )
-        if not (np.isfinite(spec.like).all() and np.any(spec.like)):
-            raise InputDataError(
-                "expected a clip with sound to vary, got silence or samples that are not finite"
-            )
+    def emotion(self, specs: Sequence[BurstSpec]) -> torch.Tensor:
+        """[B, E] weights of the checkpoint's emotions."""
+        return torch.tensor([[spec.vector.get(name, 0.0) for name in self.emotions] for spec in specs])
 
     def condition(self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes]) -> Condition:
         """The condition of a batch. A clip of an asked-for duration is one that was cut to its voice-active part."""
-        emotion = torch.tensor([[spec.vector.get(name, 0.0) for name in self.emotions] for spec in specs])
+        emotion = self.emotion(specs)
         asked = [spec.duration is not None for spec in specs]
         cropped = AUGMENTATIONS.index("cropped")
         augmentation = torch.zeros(len(specs), len(AUGMENTATIONS))
@@ -269,10 +193,23 @@ class BurstPipeline(DiffusionPipeline):
             span=torch.cat([row.span(seconds_a_frame) for row in drawn]),
         )
 
-    def noise(self, spec: BurstSpec, frames: int) -> torch.Tensor:
-        """[M, T] of the clip's own generator, always made on the CPU."""
-        generator = torch.Generator().manual_seed(spec.seed)
-        return torch.randn(self.mel_config.n_mels, frames, generator=generator)
+    def noise(
+        self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes], frames: int, *stream: int
+    ) -> torch.Tensor:
+        """[B, M, frames], each row of its clip's own generator, always made on the CPU; zero where a clip has ended.
+
+        stream: nothing for what a clip is sampled from, a number for what is drawn beside it.
+        """
+        noise = torch.zeros(len(specs), self.mel_config.n_mels, frames)
+        for row, (spec, own) in enumerate(zip(specs, drawn, strict=True)):
+            seed = spec.seed
+            if stream:
+                seed = int(np.random.SeedSequence([spec.seed, *stream]).generate_state(1, np.uint64)[0] >> 1)
+            generator = torch.Generator().manual_seed(seed)
+            noise[row, :, : self.frames(own)] = torch.randn(
+                self.mel_config.n_mels, self.frames(own), generator=generator
+            )
+        return noise
 
     @torch.inference_mode()
     def synthesise(self, specs: Sequence[BurstSpec]) -> list[Burst]:
@@ -293,26 +230,59 @@ class BurstPipeline(DiffusionPipeline):
                 bursts += self._synthesise_rows(rows + rows[:1] * (ROWS - len(rows)), longest)[: len(rows)]
         return bursts
 
+    @torch.inference_mode()
+    def sketch(self, specs: Sequence[BurstSpec], batch_size: int = ROWS) -> list[torch.Tensor]:
+        """x [M, T] of one clip per spec as it was sampled, before it is refined: what a refiner learns on.
+
+        Clips of like length share a batch, for speed, so their last bits depend on what is made beside them. The specs
+        must share their `sampling`.
+        """
+        for spec in specs:
+            self.check(spec)
+        drawn = [self.attributes(spec) for spec in specs]
+        sketches: dict[int, torch.Tensor] = {}
+        by_length = iter(sorted(range(len(specs)), key=lambda row: self.frames(drawn[row])))
+        while rows := list(islice(by_length, batch_size)):
+            owns = [drawn[row] for row in rows]
+            x = self._sample([specs[row] for row in rows], owns, max(map(self.frames, owns))).cpu()
+            for row, own, sampled in zip(rows, owns, x, strict=True):
+                sketches[row] = sampled[:, : self.frames(own)]
+        return [sketches[row] for row in range(len(specs))]
+
     def _synthesise_rows(self, specs: Sequence[BurstSpec], frames: int | None) -> list[Burst]:
         """A batch in one go, padded to `frames` mel frames (None: the clips have one length and need no padding).
 
         The rows must share their `sampling` with the first.
         """
         drawn = [self.attributes(spec) for spec in specs]
-        lengths = [self.mel_config.n_frames(round(row.seconds * SAMPLE_RATE)) for row in drawn]
-        padded = frames or max(lengths)
-        noise = torch.zeros(len(specs), self.mel_config.n_mels, padded)
-        mask = torch.zeros(len(specs), padded, dtype=torch.bool)
-        for row, (spec, length) in enumerate(zip(specs, lengths, strict=True)):
-            noise[row, :, :length] = self.noise(spec, length)
-            mask[row, :length] = True
+        x = self._sample(specs, drawn, frames)
+        mels = self.normalizer.denormalize(x) if self.refiner is None else self.refine(specs, drawn, x)
+        return [
+            self.decode(spec, own, mels[row, :, : self.frames(own)])
+            for row, (spec, own) in enumerate(zip(specs, drawn, strict=True))
+        ]
+
+    def frames(self, drawn: Attributes) -> int:
+        """Mel frames of a clip."""
+        return self.mel_config.n_frames(round(drawn.seconds * SAMPLE_RATE))
+
+    def mask(self, drawn: Sequence[Attributes], frames: int) -> torch.Tensor:
+        """[B, frames]: False where a clip has ended."""
+        return torch.arange(frames) < torch.tensor([[self.frames(row)] for row in drawn])
+
+    def _sample(
+        self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes], frames: int | None
+    ) -> torch.Tensor:
+        """x [B, M, T] of `_synthesise_rows`, before it is refined."""
+        padded = frames or max(map(self.frames, drawn))
+        noise = self.noise(specs, drawn, padded)
         device, first = self.device, specs[0]
         low, high = self.defaults["guidance_interval"]
         denoiser = guided(
             self.transformer,
             self.condition(specs, drawn).to(device),
             first.guidance,
-            mask=mask.to(device) if frames else None,
+            mask=self.mask(drawn, padded).to(device) if frames else None,
             guide=self.guide if self.defaults["guidance_by"] == "guide" else None,
             # The same part of the way, where it begins at the noise share `strength` instead of at 1.
             interval=(low * first.strength, high),
@@ -323,15 +293,28 @@ class BurstPipeline(DiffusionPipeline):
         if first.scheduler != self.defaults["scheduler"]:
             scheduler = build_scheduler(first.scheduler, self.defaults["shift"])
         like = None if first.like is None else self.encode_clips(specs, padded)
-        x = sample(
+        return sample(
             denoiser, noise.to(device), scheduler, first.steps,
             stretch=self.defaults["stretch"], like=like, strength=first.strength,
         )  # fmt: skip
-        mels = self.normalizer.denormalize(x)
-        return [
-            self.decode(spec, own, mels[row, :, :length])
-            for row, (spec, own, length) in enumerate(zip(specs, drawn, lengths, strict=True))
-        ]
+
+    def refine(
+        self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes], x: torch.Tensor
+    ) -> torch.Tensor:
+        """x [B, M, T] -> mel [B, M, T] with the moments of recordings and their grain, as much of it as `grain` says.
+
+        What the refiner adds changes the colour of a frame and the level of the clip, not the course of the level:
+        alone it moves all bins together too much.
+        """
+        noise = self.noise(specs, drawn, x.shape[-1], REFINING).to(x)
+        mask = self.mask(drawn, x.shape[-1]).to(x.device)
+        matched = self.refiner.matched(x)
+        refined = self.refiner(x, noise, self.emotion(specs).to(x), mask)
+        plain = self.normalizer.denormalize(matched)
+        mel = self.normalizer.denormalize(matched + self.grain(specs[0]) * (refined - matched))
+        louder = (frame_level(mel) - frame_level(plain)) * mask[:, None]
+        of_the_clip = louder.sum(dim=-1, keepdim=True) / mask.sum(dim=-1)[:, None, None]
+        return (mel - (louder - of_the_clip)).clamp(min=self.mel_config.floor)
 
     def encode_clips(self, specs: Sequence[BurstSpec], frames: int) -> torch.Tensor:
         """x [B, M, T] of the clips that specs vary, at the level of training clips; zero where a clip has ended."""
@@ -342,24 +325,23 @@ class BurstPipeline(DiffusionPipeline):
             x[row, :, : mel.shape[-1]] = self.normalizer.normalize(mel)
         return x
 
-    def texture(self, spec: BurstSpec) -> float:
-        """The checkpoint's amount of texture, less where the spec's steps leave less noise to the last one."""
-        amount, defaults = self.defaults["texture"], self.defaults
-        if not amount or (spec.steps, spec.scheduler) == (defaults["steps"], defaults["scheduler"]):
-            return amount
+    def grain(self, spec: BurstSpec) -> float:
+        """How much of what the refiner adds a clip gets: all with the checkpoint's own steps and with fewer.
+
+        More steps leave less noise to the last one, and so have more of the grain already.
+        """
+        defaults = self.defaults
+        if (spec.steps, spec.scheduler) == (defaults["steps"], defaults["scheduler"]):
+            return 1.0
         stretch = defaults["stretch"]
         own = last_sigma(build_scheduler(spec.scheduler, defaults["shift"]), spec.steps, stretch)
-        return amount * min(1.0, own / last_sigma(self.scheduler, defaults["steps"], stretch))
+        return min(1.0, own / last_sigma(self.scheduler, defaults["steps"], stretch))
 
     def decode(self, spec: BurstSpec, drawn: Attributes, mel: torch.Tensor) -> Burst:
         """mel [M, T] -> a burst at the level drawn, its voice as long as asked."""
         gain = 10 ** ((drawn.level_db - self.normalizer.config.level_db) / 20)
-        texture = self.texture(spec)
 
         def vocode(mel: torch.Tensor) -> np.ndarray:
-            if texture:
-                rng = np.random.default_rng([spec.seed, 2])
-                mel = add_texture(mel, self.vocoder.periodicity(mel[None])[0], texture, self.mel_config, rng)
             return (self.vocoder(mel[None])[0] * gain).float().cpu().numpy()
 
         wave, stretched = vocode(mel), None

@@ -7,7 +7,6 @@ that a checkpoint carries.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -29,6 +28,7 @@ from vocalburst.gen.models.conditioning import drop_conditions
 from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.optimizer import build_optimizers, learning_rate_factor
+from vocalburst.gen.processes import start_accelerator
 from vocalburst.gen.run_folder import MetricsLog, latest_checkpoint, prune_checkpoints, written_whole
 from vocalburst.gen.teacher import Teacher
 from vocalburst.gen.train_config import TrainConfig
@@ -244,12 +244,8 @@ def train(config: TrainConfig, resume: str | None = None) -> Path:
     Raises InputDataError for a folder that already holds a run, and for data that cannot be trained on.
     """
     tensorboard = None
-    # Unless told so, accelerate takes several processes without a GPU for so many runs of one process.
-    several_on_cpu = int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available()
-    accelerator = Accelerator(
-        cpu=several_on_cpu,
-        mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation,
+    accelerator = start_accelerator(
+        mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.gradient_accumulation
     )
     set_seed(config.seed + accelerator.process_index)
     folder = Path(config.output)

@@ -22,7 +22,7 @@ from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.prior import ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
-from vocalburst.gen.train_config import TrainConfig
+from vocalburst.gen.train_config import DataSection, TrainConfig
 
 STATISTICS_CLIPS = 2000  # enough for per-bin statistics to three digits
 
@@ -45,21 +45,7 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
     The model's emotions are those that any train clip labels, in the order of the vocabulary; its voices are the
     train speakers.
     """
-    train_sources: list[Source] = []
-    dev_sources: list[Source] = []
-    for section in config.data.manifests:
-        clips = read_manifest(section.path)
-        check_files(section.path, clips)
-        for split, sources in (("train", train_sources), ("dev", dev_sources)):
-            chosen = [clip for clip in clips if clip.split == split]
-            if not chosen:
-                raise InputDataError(
-                    f"{section.path}: has no {split} clips; training needs both train and dev"
-                )
-            waves = _store(section.path, chosen, config.data.cache, show)
-            if split == "train" and config.data.min_level_db is not None:
-                chosen, waves = loud_enough(section.path, chosen, waves, config.data.min_level_db, show)
-            sources.append(Source(chosen, waves, section.weight))
+    train_sources, dev_sources = open_sources(config.data, show)
     clips = [clip for source in train_sources for clip in source.clips]
     known = {name for clip in clips for name in labelled_names(clip.labelled)}
     emotions = tuple(name for name in VOCABULARY if name in known)
@@ -90,6 +76,26 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
     train.outline = dev.outline = encoder
     prior = collect_prior(train, show)
     return TrainingData(train, dev, emotions, voices, countries, normalizer, prior, encoder)
+
+
+def open_sources(data: DataSection, show: bool = True) -> tuple[list[Source], list[Source]]:
+    """Train and dev clips of every manifest with their wave stores; train clips that are too quiet are left out."""
+    train_sources: list[Source] = []
+    dev_sources: list[Source] = []
+    for section in data.manifests:
+        clips = read_manifest(section.path)
+        check_files(section.path, clips)
+        for split, sources in (("train", train_sources), ("dev", dev_sources)):
+            chosen = [clip for clip in clips if clip.split == split]
+            if not chosen:
+                raise InputDataError(
+                    f"{section.path}: has no {split} clips; training needs both train and dev"
+                )
+            waves = _store(section.path, chosen, data.cache, show)
+            if split == "train" and data.min_level_db is not None:
+                chosen, waves = loud_enough(section.path, chosen, waves, data.min_level_db, show)
+            sources.append(Source(chosen, waves, section.weight))
+    return train_sources, dev_sources
 
 
 def loud_enough(

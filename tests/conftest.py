@@ -36,13 +36,17 @@ def run_command(
     )  # fmt: skip
 
 
-def build_tiny_checkpoint(folder: Path, seed: int = 0, **model: int) -> Path:
-    """A checkpoint of the real architecture, too small and too random to sound like anything."""
+def build_tiny_checkpoint(folder: Path, seed: int = 0, *, refined: bool = False, **model: int) -> Path:
+    """A checkpoint of the real architecture, too small and too random to sound like anything.
+
+    refined: with a refiner, as random.
+    """
     from vocalburst.gen.data.emotions import EMOGATOR_30
     from vocalburst.gen.data.mel import MelConfig
     from vocalburst.gen.models.normalizer import MelNormalizer
     from vocalburst.gen.models.outline import OutlineEncoder
     from vocalburst.gen.models.prior import ClipPrior
+    from vocalburst.gen.models.refiner import MelRefiner
     from vocalburst.gen.models.transformer import BurstTransformer
     from vocalburst.gen.models.vocoder import BurstVocoder
     from vocalburst.gen.pipeline import BurstPipeline
@@ -68,10 +72,14 @@ def build_tiny_checkpoint(folder: Path, seed: int = 0, **model: int) -> Path:
             outline = OutlineEncoder(MelConfig().n_mels, size, jitter=0.3)
             torch.nn.init.normal_(outline.axes, std=0.01)
             tables = {"outlines": rng.standard_normal((len(rows), size)), "onsets": np.full(len(rows), 0.1)}
+        refiner = None
+        if refined:
+            refiner = MelRefiner(list(EMOGATOR_30), dim=16, intermediate_dim=32, num_layers=1)
+            torch.nn.init.normal_(refiner.out.weight, std=0.05)
         pipeline = BurstPipeline(
             transformer, normalizer, ClipPrior.from_rows(np.array(rows), **tables),
             BurstVocoder(dim=16, intermediate_dim=32, num_layers=1, mel=MelConfig().to_dict()),
-            build_scheduler("euler"), outline=outline,
+            build_scheduler("euler"), outline=outline, refiner=refiner,
         )  # fmt: skip
         pipeline.defaults["steps"] = 4
         pipeline.save_pretrained(folder)

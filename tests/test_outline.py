@@ -17,7 +17,7 @@ from vocalburst.gen.data.errors import MissingModelError
 from vocalburst.gen.data.mel import LogMel, MelConfig
 from vocalburst.gen.dataset import active_frames, active_part, normalise_level
 from vocalburst.gen.models.outline import BANDS, COARSE, SEGMENTS, OutlineEncoder, OutlineTrack, describe
-from vocalburst.gen.models.prior import ClipPrior
+from vocalburst.gen.models.prior import OTHER, ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.pipeline import BurstPipeline
 
@@ -165,12 +165,20 @@ def rows_of(pipeline: BurstPipeline, emotion: str) -> np.ndarray:
     return pipeline.prior.outlines[chosen].numpy()
 
 
-def test_a_clip_has_the_outline_of_the_row_it_drew(pipeline):
-    for seed in range(8):
+def test_a_clip_has_the_outline_of_its_row_and_some_of_another(pipeline):
+    """Of the emotion's two rows: each seed's own one and `OTHER` of either, at unit norm; never the own one alone."""
+    rows = rows_of(pipeline, "awe")
+    others = set()
+    for seed in range(24):
         drawn = pipeline.attributes(spec(seed))
         row = (pipeline.prior.rows[:, 4] == drawn.level_db).nonzero()[0, 0]
-        np.testing.assert_array_equal(drawn.outline, pipeline.prior.outlines[row].numpy())
+        own = pipeline.prior.outlines[row].numpy()
+        candidates = [(own + OTHER * another) / np.hypot(1, OTHER) for another in rows]
+        distances = [np.abs(drawn.outline - one).max() for one in candidates]
+        assert min(distances) < 1e-5
+        others.add((bool((own == rows[0]).all()), int(np.argmin(distances))))
         assert drawn.onset == float(pipeline.prior.onsets[row])
+    assert len(others) == 4, "voice and outline are drawn together"
 
 
 def test_the_outline_is_heard_with_noise_of_the_seed(pipeline):
@@ -205,7 +213,8 @@ def test_mixes_and_intensities_mix_outlines(pipeline):
     assert min(np.abs(found - one).max() for one in candidates) < 1e-5
     faint = pipeline.attributes(spec(3, {"awe": 0.2})).outline
     norm = np.sqrt(0.2**2 + 0.8**2)
-    assert min(np.abs(faint - (0.2 * a + 0.8 * e) / norm).max() for a in awe for e in every) < 1e-5
+    own = [(a + OTHER * b) / np.hypot(1, OTHER) for a in awe for b in awe]  # awe alone decided what was drawn
+    assert min(np.abs(faint - (0.2 * a + 0.8 * e) / norm).max() for a in own for e in every) < 1e-5
 
 
 def test_a_sweep_goes_from_an_outline_of_the_one_to_one_of_the_other(pipeline):
@@ -215,7 +224,7 @@ def test_a_sweep_goes_from_an_outline_of_the_one_to_one_of_the_other(pipeline):
         for vector in ({"awe": 1.0}, middle, {"fear": 1.0})
     ]
     np.testing.assert_allclose(found[1], (found[0] + found[2]) / np.sqrt(2), atol=1e-6)
-    for one, emotion in ((found[0], "awe"), (found[2], "fear")):
+    for one, emotion in ((found[0], "awe"), (found[2], "fear")):  # the lengths were drawn by both
         assert (np.abs(rows_of(pipeline, emotion) - one).max(axis=1) == 0).any()
 
 

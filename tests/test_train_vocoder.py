@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vocalburst.gen import cli, copy_synthesis, train_vocoder
+from vocalburst.gen import cli, copy_synthesis, vocoder_trainer
 from vocalburst.gen.config import dump_config, load_config
 from vocalburst.gen.copy_synthesis import bootstrap_over_speakers, choose_clips, distances, griffin_lim, judge
 from vocalburst.gen.data.audio import encode_wave
@@ -22,7 +22,8 @@ from vocalburst.gen.data.mel import MelConfig
 from vocalburst.gen.models.vocoder import load_vocoder
 from vocalburst.gen.run_folder import list_checkpoints
 from vocalburst.gen.segments import PEAK, SegmentDataset
-from vocalburst.gen.train_vocoder import VocoderTraining, learning_rate, train
+from vocalburst.gen.train_vocoder import VocoderTraining
+from vocalburst.gen.vocoder_trainer import learning_rate, train
 
 PRESETS = Path(__file__).parents[1] / "configs" / "vocoder"
 
@@ -133,14 +134,14 @@ class Killed(Exception):
 
 def test_a_run_killed_between_saves_continues_bitwise(whole, tmp_path, monkeypatch):
     broken = in_folder(whole, tmp_path)
-    step = train_vocoder.VocoderTrainer.step
+    step = vocoder_trainer.VocoderTrainer.step
 
     def step_or_die(self, wave, samples):
         if samples == 36:
             raise Killed
         return step(self, wave, samples)
 
-    monkeypatch.setattr(train_vocoder.VocoderTrainer, "step", step_or_die)
+    monkeypatch.setattr(vocoder_trainer.VocoderTrainer, "step", step_or_die)
     with pytest.raises(Killed):
         train(broken)
     monkeypatch.undo()

@@ -16,6 +16,20 @@ from vocalburst.gen.data.mel import SIGMA_DATA, MelConfig
 LEVEL_DB = -20.0  # level in dBFS that every clip's voice-active part is brought to before its mel is taken
 
 
+def moments(mels: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation [M] over all frames of mels [M, T] (float64 sums)."""
+    n, total, squares = 0, 0.0, 0.0
+    for mel in mels:
+        mel = mel.double()
+        n += mel.shape[-1]
+        total = total + mel.sum(dim=-1)
+        squares = squares + mel.square().sum(dim=-1)
+    if n < 2:
+        raise ValueError(f"expected at least 2 mel frames, got {n}")
+    mean = total / n
+    return mean, (squares / n - mean.square()).clamp(min=0).sqrt()
+
+
 class MelNormalizer(ModelMixin, ConfigMixin):
     """Maps mel [B, M, T] to x of zero mean and standard deviation `SIGMA_DATA` in every bin, and back.
 
@@ -34,17 +48,9 @@ class MelNormalizer(ModelMixin, ConfigMixin):
 
     def fit(self, mels: Iterable[torch.Tensor]) -> MelNormalizer:
         """Set the statistics from mels [M, T] (float64 sums over all frames)."""
-        n, total, squares = 0, 0.0, 0.0
-        for mel in mels:
-            mel = mel.double()
-            n += mel.shape[-1]
-            total = total + mel.sum(dim=-1)
-            squares = squares + mel.square().sum(dim=-1)
-        if n < 2:
-            raise ValueError(f"normaliser: expected at least 2 mel frames, got {n}")
-        mean = total / n
+        mean, deviation = moments(mels)
         self.mean.copy_(mean)
-        self.std.copy_((squares / n - mean.square()).clamp(min=1e-8).sqrt())
+        self.std.copy_(deviation.clamp(min=1e-4))
         return self
 
     def normalize(self, mel: torch.Tensor) -> torch.Tensor:

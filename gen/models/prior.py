@@ -15,6 +15,8 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 
+OTHER = 0.75  # of another clip's outline beside a clip's own, so that outline and voice together name no train clip
+
 
 @dataclass(frozen=True)
 class Attributes:
@@ -105,18 +107,21 @@ class ClipPrior(ModelMixin, ConfigMixin):
 
         One of each emotion by its weight, and one of any clip by what the weights leave to 1, so that a mix, a weak
         intensity and every point between two emotions have an outline of their own; of variance 1 like those it is
-        made of. An emotion that alone decided what was drawn (`drawn_by`) keeps the row's own.
+        made of. An emotion that alone decided what was drawn (`drawn_by`) has the row's own and `OTHER` of another's.
         """
 
         def outline(emotions: Mapping[int, float], *stream: int) -> np.ndarray:
             rng = np.random.default_rng([seed, *stream])
             return self.draw(emotions, voice, drawn.active_seconds, rng).outline
 
+        def of_emotion(index: int) -> np.ndarray:
+            another = outline({index: 1.0}, 3, index)
+            return (
+                (drawn.outline + OTHER * another) / math.hypot(1, OTHER) if drawn_by == {index} else another
+            )
+
         rest = max(0.0, 1 - sum(weights.values()))
-        mixed = sum(
-            weight * (drawn.outline if drawn_by == {index} else outline({index: 1.0}, 3, index))
-            for index, weight in weights.items()
-        )
+        mixed = sum(weight * of_emotion(index) for index, weight in weights.items())
         if rest:
             every = dict.fromkeys(self.rows[:, 0].unique().int().tolist(), 1.0)
             mixed = mixed + rest * outline(every, 4)
