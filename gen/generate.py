@@ -89,7 +89,7 @@ def requested_sweep(args: argparse.Namespace, emotions: tuple[str, ...]):
 
 def check_bounds(args: argparse.Namespace, pipeline) -> None:
     """End the program when the checkpoint cannot answer a number or name that was asked for."""
-    from vocalburst.gen.pipeline import SCHEDULERS
+    from vocalburst.gen.sampling import SCHEDULERS
 
     if args.voice is not None and args.voice >= pipeline.n_voices:
         refuse(f"--voice {args.voice}: this checkpoint has the voices 0 to {pipeline.n_voices - 1}")
