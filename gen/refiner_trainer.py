@@ -5,7 +5,7 @@ Shape letters: B batch, E emotion, M mel bin, T mel frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from vocalburst.gen.adversarial import AdversarialTrainer, half_cosine, run_to_the_end, start_run
 from vocalburst.gen.checkpoint import locate_checkpoint
 from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.data.manifest import Clip
 from vocalburst.gen.dataset import BurstDataset
 from vocalburst.gen.mel_discriminators import MelDiscriminators, discriminator_hinge, refiner_hinge
 from vocalburst.gen.models.refiner import MelRefiner
@@ -101,6 +102,20 @@ def batches(
     return iter(DataLoader(pairs, batch_sampler=[range(start, start + share) for start in starts]))
 
 
+def check_emotions(checkpoint: str, emotions: Sequence[str], clips: Sequence[Clip]) -> None:
+    """Raise InputDataError unless every clip carries emotions, and only such as the checkpoint knows."""
+    strange = {name for clip in clips for name in clip.emotions} - {*emotions}
+    if strange:
+        raise InputDataError(
+            f"{checkpoint}: does not know the emotions {', '.join(sorted(strange))} of the manifests"
+        )
+    blank = [clip.id for clip in clips if not any(clip.emotions.values())]
+    if blank:
+        raise InputDataError(
+            f"expected train clips with an emotion to make sketches of; {len(blank)} have none, such as {blank[0]}"
+        )
+
+
 def train(config: RefinerTraining, resume: str | None = None) -> None:
     """Draw the sketches, then run to `total_samples`, from the beginning or from a checkpoint."""
     accelerator = start_run(config, resume)
@@ -112,11 +127,7 @@ def train(config: RefinerTraining, resume: str | None = None) -> None:
         sources, emotions, mel=pipeline.mel_config, seed=config.seed, max_seconds=config.data.max_seconds,
         p_pitch=config.data.p_pitch, p_crop=config.data.p_crop,
     )  # fmt: skip
-    strange = {name for source in sources for clip in source.clips for name in clip.emotions} - {*emotions}
-    if strange:
-        raise InputDataError(
-            f"{config.checkpoint}: does not know the emotions {', '.join(sorted(strange))} of the manifests"
-        )
+    check_emotions(config.checkpoint, emotions, [clip for source in sources for clip in source.clips])
     folder = Path(config.out) / "sketches"
     draw_sketches(pipeline, folder, config.sketches.n, config.sketches.seed, accelerator)
     del pipeline

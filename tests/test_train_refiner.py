@@ -189,6 +189,13 @@ def test_a_checkpoint_that_does_not_know_the_emotions_is_refused(tmp_path, tiny_
     assert not (tmp_path / "run").exists()
 
 
+def test_clips_without_an_emotion_are_refused(whole, pipeline):
+    clips = list(recorded(whole, pipeline).sources[0].clips)
+    clips[3] = clips[3].model_copy(update={"emotions": {"awe": 0.0}})
+    with pytest.raises(InputDataError, match=r"1 have none, such as clip-03"):
+        refiner_trainer.check_emotions("c", pipeline.emotions, clips)
+
+
 def test_it_learns_the_grain_of_recordings(tmp_path):
     """Sketches that stand still, recordings that move from frame to frame: refined ones move as much."""
     config = settings(
