@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Literal
 
 from pydantic import Field
 
-from vocalburst.gen.config import Section
+from vocalburst.gen.config import Precision, Section
 
 
 class AdversarialConfig(Section):
@@ -21,7 +20,7 @@ class AdversarialConfig(Section):
     save_samples: int = Field(ge=1)
     log_samples: int = Field(ge=1)
     keep: int = Field(2, ge=1)  # checkpoints
-    precision: Literal["no", "fp16", "bf16"] = "no"
+    precision: Precision = "no"
     threads: int | None = Field(None, ge=1)  # None leaves torch's choice
 
 

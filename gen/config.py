@@ -11,16 +11,21 @@ import difflib
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import first_problem
 from vocalburst.gen.data.unique_keys import UniqueKeyLoader
 
 BASE_KEY = "base"
+
+# Of network calls, as accelerate names them. YAML reads a bare `no` as false.
+Precision = Annotated[
+    Literal["no", "fp16", "bf16"], BeforeValidator(lambda value: "no" if value is False else value)
+]
 
 
 class Section(BaseModel):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
-from vocalburst.gen.config import Section
+from vocalburst.gen.config import Precision, Section
 
 SHIPPED_VOCODER = "shipped"  # in place of a folder: the vocoder of the checkpoint that ships
 
@@ -105,7 +103,7 @@ class TrainConfig(Section):
     output: str
     init: str | None = None
     seed: int = Field(0, ge=0)
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Precision = "no"
     batch_size: int = Field(64, ge=1)
     gradient_accumulation: int = Field(1, ge=1)
     workers: int = Field(0, ge=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vocalburst.gen.config import Section, dump_config, load_config
+from vocalburst.gen.config import Precision, Section, dump_config, load_config
 from vocalburst.gen.data.errors import InputDataError
 
 
@@ -72,3 +72,18 @@ def test_a_malformed_override_is_refused(tmp_path, override):
 def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         Layer().width = 3
+
+
+@pytest.mark.parametrize("written", ["no", "'no'", "bf16"])
+def test_a_precision_is_read_as_it_is_written(tmp_path, written):
+    """YAML takes a bare `no` for false."""
+
+    class Run(Section):
+        precision: Precision = "fp16"
+
+    write(tmp_path, run=f"precision: {written}\n")
+    settings = load_config(tmp_path / "run.yaml", Run)
+    assert settings.precision == written.strip("'")
+    assert load_config(tmp_path / "run.yaml", Run, [f"precision={written}"]) == settings
+    (tmp_path / "again.yaml").write_text(dump_config(settings))
+    assert load_config(tmp_path / "again.yaml", Run) == settings

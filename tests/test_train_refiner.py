@@ -237,7 +237,7 @@ def small_run(folder: Path, checkpoint: Path) -> list[str | Path]:
         f"out={folder / 'run'}", f"checkpoint={checkpoint}", f"data.cache={folder / 'cache'}",
         f"data.manifests=[{{path: {write_corpus(folder)}}}]", "data.min_level_db=null", "batch_size=2",
         "warmup_samples=2", "total_samples=6", "log_samples=2", "sketches.n=1", "sketches.frames=24", "model.dim=16",
-        "model.intermediate_dim=32", "model.num_layers=1", "discriminator_width=4", "precision='no'",
+        "model.intermediate_dim=32", "model.num_layers=1", "discriminator_width=4", "precision=no",
     )  # fmt: skip
     preset = ROOT / "configs" / "refiner" / "laptop.yaml"
     return ["--config", preset, *(part for change in changes for part in ("--set", change))]
