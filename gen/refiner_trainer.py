@@ -17,7 +17,7 @@ from vocalburst.gen.adversarial import AdversarialTrainer, half_cosine, run_to_t
 from vocalburst.gen.checkpoint import locate_checkpoint
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import Clip
-from vocalburst.gen.dataset import BurstDataset
+from vocalburst.gen.dataset import BurstDataset, DrawSampler
 from vocalburst.gen.mel_discriminators import MelDiscriminators, discriminator_hinge, refiner_hinge
 from vocalburst.gen.models.refiner import MelRefiner
 from vocalburst.gen.pipeline import BurstPipeline
@@ -98,8 +98,8 @@ def batches(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """This process's share of every batch from sample number `samples` to the end."""
     share = config.batch_size // processes
-    starts = range(samples + rank * share, config.total_samples, config.batch_size)
-    return iter(DataLoader(pairs, batch_sampler=[range(start, start + share) for start in starts]))
+    numbers = DrawSampler(samples, config.total_samples, share, rank, processes)
+    return iter(DataLoader(pairs, batch_sampler=numbers))
 
 
 def check_emotions(checkpoint: str, emotions: Sequence[str], clips: Sequence[Clip]) -> None:

@@ -19,6 +19,7 @@ from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import check_files, manifest_root, read_manifest
 from vocalburst.gen.data.mel import LogMel, MelConfig
 from vocalburst.gen.data.store import WaveStore
+from vocalburst.gen.dataset import DrawSampler
 from vocalburst.gen.models.vocoder import BurstVocoder
 from vocalburst.gen.segments import SegmentDataset
 from vocalburst.gen.train_vocoder import DataConfig, VocoderTraining
@@ -109,8 +110,7 @@ def batches(
     """This process's share [B / processes, L] of every batch from sample number `samples` to the end."""
     data, share = config.data, config.batch_size // processes
     dataset = SegmentDataset(waves, data.segment_samples, config.seed, data.candidates, data.gain_db)
-    starts = range(samples + rank * share, config.total_samples, config.batch_size)
-    numbers = [range(start, start + share) for start in starts]
+    numbers = DrawSampler(samples, config.total_samples, share, rank, processes)
     return iter(DataLoader(dataset, batch_sampler=numbers, num_workers=data.workers))
 
 

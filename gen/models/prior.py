@@ -22,7 +22,8 @@ OTHER = 0.75  # of another clip's outline beside a clip's own, so that outline a
 class Attributes:
     """seconds: of the whole clip; active_seconds: of its voice-active part; level_db: dBFS of that part; voice: row.
 
-    onset: seconds before that part; outline [K]: of that part, empty for a model without.
+    onset: seconds before that part; outline [K]: of that part, empty for a model without. place: row of the prior that
+    all this is from, None if it is from elsewhere.
     """
 
     seconds: float
@@ -31,6 +32,7 @@ class Attributes:
     voice: int
     onset: float = 0.0
     outline: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False)
+    place: int | None = None
 
     def span(self, seconds_a_frame: float) -> torch.Tensor:
         """[1, 2]: first and last-plus-one mel frame of the voice-active part."""
@@ -68,10 +70,12 @@ class ClipPrior(ModelMixin, ConfigMixin):
         voice: int | None,
         active_seconds: float | None,
         rng: np.random.Generator,
+        other_than: int | None = None,
     ) -> Attributes:
         """One row: its emotion drawn by `weights` (index -> weight), of `voice` if one is asked for.
 
         A duration that is asked for picks among the rows (at most 16) whose voice-active length is nearest to it.
+        other_than: a row that is only taken when there is no other.
         """
         rows, places = self.rows.cpu().numpy(), np.arange(len(self.rows))
         indices = list(weights)
@@ -84,12 +88,18 @@ class ClipPrior(ModelMixin, ConfigMixin):
             if keep.any():
                 places = places[keep]
                 break
+        if (places != other_than).any():
+            places = places[places != other_than]
         if active_seconds is not None:
             places = places[np.argsort(np.abs(rows[places, 3] - active_seconds), kind="stable")[:16]]
-        place = places[int(rng.integers(len(places)))]
+        place = int(places[rng.integers(len(places))])
         row = rows[place]
         drawn = Attributes(
-            float(row[2]), float(row[3]), float(row[4]), int(row[1]) if voice is None else voice
+            float(row[2]),
+            float(row[3]),
+            float(row[4]),
+            int(row[1]) if voice is None else voice,
+            place=place,
         )
         if not self.config.outline:
             return drawn
@@ -110,19 +120,21 @@ class ClipPrior(ModelMixin, ConfigMixin):
         made of. An emotion that alone decided what was drawn (`drawn_by`) has the row's own and `OTHER` of another's.
         """
 
-        def outline(emotions: Mapping[int, float], *stream: int) -> np.ndarray:
+        def another(emotions: Mapping[int, float], *stream: int) -> Attributes:
             rng = np.random.default_rng([seed, *stream])
-            return self.draw(emotions, voice, drawn.active_seconds, rng).outline
+            return self.draw(emotions, voice, drawn.active_seconds, rng, drawn.place)
 
         def of_emotion(index: int) -> np.ndarray:
-            another = outline({index: 1.0}, 3, index)
-            return (
-                (drawn.outline + OTHER * another) / math.hypot(1, OTHER) if drawn_by == {index} else another
-            )
+            other = another({index: 1.0}, 3, index)
+            if drawn_by != {index}:
+                return other.outline
+            if other.place == drawn.place:  # the only one
+                return drawn.outline
+            return (drawn.outline + OTHER * other.outline) / math.hypot(1, OTHER)
 
         rest = max(0.0, 1 - sum(weights.values()))
         mixed = sum(weight * of_emotion(index) for index, weight in weights.items())
         if rest:
             every = dict.fromkeys(self.rows[:, 0].unique().int().tolist(), 1.0)
-            mixed = mixed + rest * outline(every, 4)
+            mixed = mixed + rest * another(every, 4).outline
         return mixed / math.sqrt(sum(weight**2 for weight in weights.values()) + rest**2)

@@ -33,7 +33,7 @@ class MelRefiner(ModelMixin, ConfigMixin):
         n_mels: int = 100,
         dim: int = 256,
         intermediate_dim: int = 768,
-        num_layers: int = 6,
+        num_layers: int = 4,
     ):
         super().__init__()
         # Here, not above: vocos imports encodec, which takes seconds.
