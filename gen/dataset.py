@@ -47,6 +47,11 @@ class Batch:
     mask: torch.Tensor
     condition: Condition
 
+    def examples(self) -> Iterator[tuple[torch.Tensor, Condition]]:
+        """The mel [M, T] and the condition of each row again, in memory of their own."""
+        for row, length in enumerate(self.mask.sum(dim=1).tolist()):
+            yield self.mel[row, :, :length].clone(), self.condition.take(torch.tensor([row]))
+
 
 def normalise_level(wave: np.ndarray) -> tuple[np.ndarray, float, float]:
     """The wave with its voice-active part at `LEVEL_DB` dBFS, that part's seconds and its level before, in dBFS."""

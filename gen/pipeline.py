@@ -10,8 +10,7 @@ Shape letters: B batch, M mel bin, T mel frame, L wave sample.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -27,6 +26,7 @@ from vocalburst.gen.data.audio import SAMPLE_RATE, active_span, write_file
 from vocalburst.gen.data.emotions import parse_request
 from vocalburst.gen.data.mel import LogMel, MelConfig
 from vocalburst.gen.dataset import active_frames, active_part, normalise_level
+from vocalburst.gen.determinism import one_thread, same_every_time
 from vocalburst.gen.limits import check_spec
 from vocalburst.gen.models.conditioning import AUGMENTATIONS, Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
@@ -39,22 +39,13 @@ from vocalburst.gen.parts import GENERATION_DEFAULTS, load_parts, load_settings
 from vocalburst.gen.sampling import build_scheduler, guided, last_sigma, sample
 from vocalburst.gen.time_scale import PASSES, stretch_active, stretch_factor
 
-ROWS = 32  # clips per network call on an accelerator, always: another batch shape could change the bytes
+# Clips per network call, always so many: another batch shape could change the bytes of a clip. On a CPU four share the
+# reading of the weights; more would only make a single clip wait.
+ROWS = {"cpu": 4, "mps": 32, "cuda": 32}
 MARGIN = 0.1  # seconds that a clip of an asked-for duration is longer than its voice-active part
 SHORTEST = 0.2  # seconds
 NO_VOICE = -1  # the null of the voice table
 REFINING = 6  # stream of the noise that the refiner hears
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: how many threads share a matrix product can change its last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class BurstPipeline(DiffusionPipeline):
@@ -215,23 +206,25 @@ class BurstPipeline(DiffusionPipeline):
     def synthesise(self, specs: Sequence[BurstSpec]) -> list[Burst]:
         """One burst per spec, in order; raw model output, not post-processed.
 
-        On the CPU every clip is computed alone on one thread, elsewhere in batches of one fixed shape: the bytes of a
-        clip never depend on what else is made beside it.
+        Clips are computed in batches of one fixed shape, on a CPU on one thread: the bytes of a clip never depend on
+        what else is made beside it.
         """
         for spec in specs:
             self.check(spec)
-        if self.device.type == "cpu":
-            with one_thread():
-                return [burst for spec in specs for burst in self._synthesise_rows([spec], None)]
+        # A whole token longer than any clip: attention with and without a mask differ in their last bits.
         longest = self.mel_config.n_frames(round((self.durations[1] + MARGIN) * SAMPLE_RATE))
+        longest += self.transformer.patch
+        at_once = ROWS.get(self.device.type, ROWS["cuda"])
         bursts: list[Burst] = []
-        for _, alike in groupby(specs, key=lambda spec: spec.sampling):
-            while rows := list(islice(alike, ROWS)):
-                bursts += self._synthesise_rows(rows + rows[:1] * (ROWS - len(rows)), longest)[: len(rows)]
+        with one_thread() if self.device.type == "cpu" else same_every_time():
+            for _, alike in groupby(specs, key=lambda spec: spec.sampling):
+                while rows := list(islice(alike, at_once)):
+                    padded = rows + rows[:1] * (at_once - len(rows))
+                    bursts += self._synthesise_rows(padded, longest)[: len(rows)]
         return bursts
 
     @torch.inference_mode()
-    def sketch(self, specs: Sequence[BurstSpec], batch_size: int = ROWS) -> list[torch.Tensor]:
+    def sketch(self, specs: Sequence[BurstSpec], batch_size: int = 32) -> list[torch.Tensor]:
         """x [M, T] of one clip per spec as it was sampled, before it is refined: what a refiner learns on.
 
         Clips of like length share a batch, for speed, so their last bits depend on what is made beside them. The specs
@@ -249,8 +242,8 @@ class BurstPipeline(DiffusionPipeline):
                 sketches[row] = sampled[:, : self.frames(own)]
         return [sketches[row] for row in range(len(specs))]
 
-    def _synthesise_rows(self, specs: Sequence[BurstSpec], frames: int | None) -> list[Burst]:
-        """A batch in one go, padded to `frames` mel frames (None: the clips have one length and need no padding).
+    def _synthesise_rows(self, specs: Sequence[BurstSpec], frames: int) -> list[Burst]:
+        """A batch in one go, padded to `frames` mel frames.
 
         The rows must share their `sampling` with the first.
         """
@@ -270,19 +263,16 @@ class BurstPipeline(DiffusionPipeline):
         """[B, frames]: False where a clip has ended."""
         return torch.arange(frames) < torch.tensor([[self.frames(row)] for row in drawn])
 
-    def _sample(
-        self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes], frames: int | None
-    ) -> torch.Tensor:
+    def _sample(self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes], frames: int) -> torch.Tensor:
         """x [B, M, T] of `_synthesise_rows`, before it is refined."""
-        padded = frames or max(map(self.frames, drawn))
-        noise = self.noise(specs, drawn, padded)
+        noise = self.noise(specs, drawn, frames)
         device, first = self.device, specs[0]
         low, high = self.defaults["guidance_interval"]
         denoiser = guided(
             self.transformer,
             self.condition(specs, drawn).to(device),
             first.guidance,
-            mask=self.mask(drawn, padded).to(device) if frames else None,
+            mask=self.mask(drawn, frames).to(device),
             guide=self.guide if self.defaults["guidance_by"] == "guide" else None,
             # The same part of the way, where it begins at the noise share `strength` instead of at 1.
             interval=(low * first.strength, high),
@@ -292,7 +282,7 @@ class BurstPipeline(DiffusionPipeline):
         scheduler = self.scheduler
         if first.scheduler != self.defaults["scheduler"]:
             scheduler = build_scheduler(first.scheduler, self.defaults["shift"])
-        like = None if first.like is None else self.encode_clips(specs, padded)
+        like = None if first.like is None else self.encode_clips(specs, frames)
         return sample(
             denoiser, noise.to(device), scheduler, first.steps,
             stretch=self.defaults["stretch"], like=like, strength=first.strength,

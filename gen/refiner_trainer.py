@@ -23,7 +23,7 @@ from vocalburst.gen.models.refiner import MelRefiner
 from vocalburst.gen.pipeline import BurstPipeline
 from vocalburst.gen.sketches import SketchPairs, draw_sketches, read_sketches
 from vocalburst.gen.train_refiner import RefinerTraining
-from vocalburst.gen.training_data import chosen_mels, open_sources
+from vocalburst.gen.training_data import chosen_mels, keep_examples, open_sources
 
 
 def rate_scale(config: RefinerTraining, samples: int) -> float:
@@ -99,7 +99,9 @@ def batches(
     """This process's share of every batch from sample number `samples` to the end."""
     share = config.batch_size // processes
     numbers = DrawSampler(samples, config.total_samples, share, rank, processes)
-    return iter(DataLoader(pairs, batch_sampler=numbers))
+    return iter(
+        DataLoader(pairs, batch_sampler=numbers, num_workers=config.workers, generator=torch.Generator())
+    )
 
 
 def check_emotions(checkpoint: str, emotions: Sequence[str], clips: Sequence[Clip]) -> None:
@@ -138,8 +140,10 @@ def train(config: RefinerTraining, resume: str | None = None) -> None:
         accelerator,
         list(emotions),
         (sketch for of_emotion in sketches for sketch in of_emotion),
-        (normalizer.normalize(mel) for mel in chosen_mels(recorded, config.seed)),
+        (normalizer.normalize(mel) for mel in chosen_mels(recorded, config.seed, config.workers)),
     )
-    pairs = SketchPairs(recorded, normalizer, sketches, config.sketches.frames, config.seed)
+    with accelerator.main_process_first():
+        kept = keep_examples(recorded, config.data, config.workers, accelerator.is_main_process)
+    pairs = SketchPairs(kept or recorded, normalizer, sketches, config.sketches.frames, config.seed)
     rank, processes = accelerator.process_index, accelerator.num_processes
     run_to_the_end(trainer, lambda samples: batches(config, pairs, samples, rank, processes), resume)

@@ -29,7 +29,8 @@ def resynthesise(manifest: Path, out: Path, split: str, n: int, seed: int, check
     from vocalburst.gen.data.manifest import Clip, iterate_file_bytes, manifest_root, read_manifest
     from vocalburst.gen.data.mel import LogMel
     from vocalburst.gen.dataset import normalise_level
-    from vocalburst.gen.pipeline import load_generator, one_thread
+    from vocalburst.gen.determinism import one_thread
+    from vocalburst.gen.pipeline import load_generator
 
     if (out / "manifest.jsonl").exists():
         raise InputDataError(f"{out}: already holds clips; choose another folder")

@@ -70,7 +70,7 @@ class BestOf:
         return [self._best(spec) for spec in specs]
 
     def _best(self, spec):
-        from vocalburst.gen.pipeline import one_thread
+        from vocalburst.gen.determinism import one_thread
 
         seeds = candidate_seeds(spec.seed, self.count)
         bursts = self.pipeline.synthesise([replace(spec, seed=seed) for seed in seeds])

@@ -21,6 +21,7 @@ from vocalburst.gen.burst import BurstSpec
 from vocalburst.gen.data.audio import write_file
 from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.dataset import BurstDataset
+from vocalburst.gen.example_store import ExampleStore
 from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.pipeline import BurstPipeline
 
@@ -36,6 +37,7 @@ def draw_sketches(pipeline: BurstPipeline, folder: Path, n: int, seed: int, acce
     """
     made_by = {"checkpoint": pipeline.content_hash, "n": str(n), "seed": str(seed)}
     settings = {name: pipeline.defaults[name] for name in ("steps", "guidance", "scheduler")}
+    at_once = 32 if accelerator.device.type == "cpu" else n
     mine = pipeline.emotions[accelerator.process_index :: accelerator.num_processes]
     for emotion in tqdm(
         mine, desc="sketches", unit="emotion", file=sys.stderr, disable=not accelerator.is_main_process
@@ -50,7 +52,8 @@ def draw_sketches(pipeline: BurstPipeline, folder: Path, n: int, seed: int, acce
         first = seed + n * pipeline.emotions.index(emotion)
         specs = [BurstSpec({emotion: 1.0}, first + number, **settings) for number in range(n)]
         with accelerator.autocast():
-            sketches = {f"{number:06d}": x.half() for number, x in enumerate(pipeline.sketch(specs))}
+            xs = pipeline.sketch(specs, at_once)
+        sketches = {f"{number:06d}": x.half() for number, x in enumerate(xs)}
         folder.mkdir(parents=True, exist_ok=True)
         write_file(path, save({name: x.contiguous() for name, x in sketches.items()}, metadata=made_by))
     accelerator.wait_for_everyone()
@@ -75,7 +78,7 @@ class SketchPairs(Dataset):
 
     def __init__(
         self,
-        recorded: BurstDataset,
+        recorded: BurstDataset | ExampleStore,
         normalizer: MelNormalizer,
         sketches: Sequence[Sequence[torch.Tensor]],
         frames: int,

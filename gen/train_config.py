@@ -19,6 +19,7 @@ class DataSection(Section):
     cache: str = "cache"
     max_seconds: float = Field(4.0, gt=0)
     min_level_db: float | None = None
+    kept_epochs: int = Field(0, ge=0)
     p_pitch: float = Field(0.0, ge=0, le=1)
     p_crop: float = Field(0.0, ge=0, le=1)
 

@@ -48,6 +48,7 @@ class RefinerTraining(AdversarialConfig):
     """All settings of a run; see configs/refiner/laptop.yaml."""
 
     checkpoint: str
+    workers: int = Field(0, ge=0)  # loader processes
     data: DataSection
     sketches: SketchConfig = SketchConfig()
     model: ModelConfig = ModelConfig()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from vocalburst.gen.config import dump_config
 from vocalburst.gen.data.errors import InputDataError, RunError
-from vocalburst.gen.dataset import Batch, BurstDataset, DrawSampler
+from vocalburst.gen.dataset import Batch, DrawSampler
 from vocalburst.gen.diffusion import add_noise, sample_sigma, velocity_loss
 from vocalburst.gen.models.conditioning import drop_conditions
 from vocalburst.gen.models.normalizer import MelNormalizer
@@ -71,7 +71,7 @@ class Trainer:
             **config.model.model_dump(),
         )
         if config.init is None:
-            fit_preconditioner(model, data, config.seed)
+            fit_preconditioner(model, data, config.seed, config.workers)
         else:
             load_initial(model, config.init)
         optimizers = build_optimizers(model, settings.lr, settings.lr_matrices, settings.weight_decay)
@@ -223,12 +223,15 @@ def due(every: int, before: int, after: int) -> bool:
 
 
 def training_batches(
-    dataset: BurstDataset, config: TrainConfig, accelerator: Accelerator, seen: int
-) -> DataLoader:
+    data: TrainingData, config: TrainConfig, accelerator: Accelerator, seen: int
+) -> Iterable[Batch]:
     """Batches of this process from sample `seen` to the end of the run."""
+    dataset = data.train
     sampler = DrawSampler(
         seen, config.samples.total, config.batch_size, accelerator.process_index, accelerator.num_processes
     )
+    if data.kept is not None:
+        return data.kept.on(accelerator.device).batches(sampler)
     return DataLoader(
         dataset, batch_sampler=sampler, collate_fn=dataset.collate, num_workers=config.workers,
         persistent_workers=config.workers > 0,
@@ -274,7 +277,7 @@ def train(config: TrainConfig, resume: str | None = None) -> Path:
     )  # fmt: skip
     total, count, since = 0.0, 0, time.monotonic()
     start = progress.seen
-    for batch in training_batches(data.train, config, accelerator, progress.seen):
+    for batch in training_batches(data, config, accelerator, progress.seen):
         loss = trainer.step(batch)
         if loss is None:
             continue

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vocalburst.gen.checkpoint import load_part, locate_checkpoint
@@ -17,6 +19,7 @@ from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.data.manifest import Clip, check_files, manifest_root, read_manifest
 from vocalburst.gen.data.store import WaveStore
 from vocalburst.gen.dataset import BurstDataset, Source, active_part
+from vocalburst.gen.example_store import CHUNK, ExampleStore
 from vocalburst.gen.models.conditioning import Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.outline import OutlineEncoder
@@ -37,6 +40,7 @@ class TrainingData:
     normalizer: MelNormalizer
     prior: ClipPrior
     outline: OutlineEncoder | None = None
+    kept: ExampleStore | None = None  # of `train`
 
 
 def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
@@ -67,15 +71,29 @@ def load_training_data(config: TrainConfig, show: bool = True) -> TrainingData:
 
     train = dataset(train_sources, p_pitch=config.data.p_pitch, p_crop=config.data.p_crop)
     if config.init is None:
-        normalizer = fit_normalizer(train, config.seed)
+        normalizer = fit_normalizer(train, config.seed, config.workers)
     else:
         normalizer = load_part(MelNormalizer, locate_checkpoint(config.init) / "normalizer")
         train.log_mel.config.check_equal(normalizer.mel_config, f"the checkpoint {config.init}")
     dev = dataset(dev_sources)
     encoder = load_outline_encoder(config, train)
     train.outline = dev.outline = encoder
-    prior = collect_prior(train, show)
-    return TrainingData(train, dev, emotions, voices, countries, normalizer, prior, encoder)
+    prior = collect_prior(train, show, config.workers)
+    kept = keep_examples(train, config.data, config.workers, show)
+    return TrainingData(train, dev, emotions, voices, countries, normalizer, prior, encoder, kept)
+
+
+def keep_examples(
+    dataset: BurstDataset, data: DataSection, workers: int, show: bool = True
+) -> ExampleStore | None:
+    """The store of `data.kept_epochs`; None when each example is to be made anew."""
+    if not data.kept_epochs:
+        return None
+
+    def progress(chunks):
+        return tqdm(chunks, desc="examples", unit=f"x{CHUNK}", file=sys.stderr, disable=not show)
+
+    return ExampleStore.build(dataset, data.kept_epochs, Path(data.cache), workers, progress)
 
 
 def open_sources(data: DataSection, show: bool = True) -> tuple[list[Source], list[Source]]:
@@ -121,16 +139,43 @@ def _store(manifest: str, clips: list[Clip], cache: str, show: bool) -> WaveStor
     return WaveStore.build(manifest_root(manifest), clips, Path(cache), progress)
 
 
-def chosen_examples(dataset: BurstDataset, seed: int) -> Iterator[tuple[torch.Tensor, Condition]]:
+class Recorded(Dataset):
+    """Examples of some clips, each a (source, clip) of a dataset, as they were recorded."""
+
+    def __init__(self, dataset: BurstDataset, places: Sequence[tuple[int, int]]):
+        self.dataset, self.places = dataset, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, Condition]:
+        source, index = self.places[row]
+        return self.dataset.example(self.dataset.sources[source], index)
+
+    def examples(self, workers: int = 0) -> Iterator[tuple[torch.Tensor, Condition]]:
+        """All of them in order, made by `workers` processes."""
+        batches = DataLoader(
+            self, CHUNK, collate_fn=self.dataset.collate, num_workers=workers, generator=torch.Generator()
+        )
+        return (example for batch in batches for example in batch.examples())
+
+
+def places_of(dataset: BurstDataset) -> list[tuple[int, int]]:
+    """(source, clip) of every clip."""
+    return [(s, i) for s, source in enumerate(dataset.sources) for i in range(len(source.clips))]
+
+
+def chosen_examples(
+    dataset: BurstDataset, seed: int, workers: int = 0
+) -> Iterator[tuple[torch.Tensor, Condition]]:
     """Mel [M, T] and condition of a seeded choice of clips from all sources, as they were recorded."""
-    places = [(s, i) for s, source in enumerate(dataset.sources) for i in range(len(source.clips))]
-    for k in np.random.default_rng([seed, 3]).permutation(len(places))[:STATISTICS_CLIPS]:
-        source, index = places[k]
-        yield dataset.example(dataset.sources[source], index)
+    places = places_of(dataset)
+    chosen = np.random.default_rng([seed, 3]).permutation(len(places))[:STATISTICS_CLIPS]
+    return Recorded(dataset, [places[k] for k in chosen]).examples(workers)
 
 
-def chosen_mels(dataset: BurstDataset, seed: int) -> Iterator[torch.Tensor]:
-    return (mel for mel, _ in chosen_examples(dataset, seed))
+def chosen_mels(dataset: BurstDataset, seed: int, workers: int = 0) -> Iterator[torch.Tensor]:
+    return (mel for mel, _ in chosen_examples(dataset, seed, workers))
 
 
 def load_outline_encoder(config: TrainConfig, train: BurstDataset) -> OutlineEncoder | None:
@@ -150,14 +195,14 @@ def load_outline_encoder(config: TrainConfig, train: BurstDataset) -> OutlineEnc
     return encoder.fit(
         [
             active_part(mel, tuple(condition.span[0].tolist()))
-            for mel, condition in chosen_examples(train, config.seed)
+            for mel, condition in chosen_examples(train, config.seed, config.workers)
         ]
     )
 
 
-def fit_normalizer(dataset: BurstDataset, seed: int) -> MelNormalizer:
+def fit_normalizer(dataset: BurstDataset, seed: int, workers: int = 0) -> MelNormalizer:
     """Per-bin statistics of the chosen clips."""
-    return MelNormalizer(dataset.log_mel.config.to_dict()).fit(chosen_mels(dataset, seed))
+    return MelNormalizer(dataset.log_mel.config.to_dict()).fit(chosen_mels(dataset, seed, workers))
 
 
 def load_initial(model: BurstTransformer, checkpoint: str) -> None:
@@ -189,25 +234,28 @@ def load_initial(model: BurstTransformer, checkpoint: str) -> None:
     model.load_state_dict({**model.state_dict(), **initial.state_dict()})
 
 
-def fit_preconditioner(model: BurstTransformer, data: TrainingData, seed: int) -> None:
+def fit_preconditioner(model: BurstTransformer, data: TrainingData, seed: int, workers: int = 0) -> None:
     """Set the principal axes of the model's patches from the chosen clips; parts of a patch at the end are left out."""
-    mels = (mel[:, : mel.shape[-1] // model.patch * model.patch] for mel in chosen_mels(data.train, seed))
+    mels = (
+        mel[:, : mel.shape[-1] // model.patch * model.patch] for mel in chosen_mels(data.train, seed, workers)
+    )
     patches = (model.patches(data.normalizer.normalize(mel[None]))[0] for mel in mels)
     model.preconditioner.fit(patches)
 
 
-def collect_prior(dataset: BurstDataset, show: bool = False) -> ClipPrior:
+def collect_prior(dataset: BurstDataset, show: bool = False, workers: int = 0) -> ClipPrior:
     """One row per train clip and emotion that it carries most of (a tie gives several rows)."""
     emotion_row = {name: row for row, name in enumerate(dataset.emotions)}
     seconds_a_frame = dataset.log_mel.config.hop_length / dataset.log_mel.config.sample_rate
-    places = [(source, index) for source in dataset.sources for index in range(len(source.clips))]
+    places = places_of(dataset)
     told = dataset.outline is not None
+    bar = tqdm(places, desc="outlines", unit="clip", file=sys.stderr, disable=not (told and show))
+    conditions = (condition for _, condition in Recorded(dataset, places).examples(workers))
     rows, onsets, outlines = [], [], []
-    for source, index in tqdm(
-        places, desc="outlines", unit="clip", file=sys.stderr, disable=not (told and show)
+    for (source, index), condition in zip(
+        bar, conditions if told else repeat(None, len(places)), strict=True
     ):
-        clip = source.clips[index]
-        condition = dataset.example(source, index)[1] if told else None
+        clip = dataset.sources[source].clips[index]
         strongest = max(clip.emotions.values(), default=0.0)
         for name, value in clip.emotions.items():
             if value > 0 and value >= strongest - 1e-6:

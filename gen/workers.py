@@ -2,7 +2,7 @@
 
 Each rank takes every world-size-th unfinished job; its workers draw from these by a shared counter, so a slow
 start or a long clip of one keeps no other waiting. The calling process is worker 0. The others are spawned
-and stop when it is gone. Each computes on one thread (see `pipeline.one_thread`).
+and stop when it is gone. Each computes on one thread (see `determinism.one_thread`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.dataset import normalise_level
 from vocalburst.gen.models.prior import Attributes
 from vocalburst.gen.models.transformer import BurstTransformer
-from vocalburst.gen.pipeline import MARGIN, BurstPipeline, BurstSpec
+from vocalburst.gen.pipeline import MARGIN, ROWS, BurstPipeline, BurstSpec
 from vocalburst.gen.sampling import SCHEDULERS
 
 
@@ -40,6 +40,14 @@ def test_bytes_do_not_depend_on_the_other_clips(pipeline):
         assert alone.wave.tobytes() == burst.wave.tobytes() and alone.mel.tobytes() == burst.mel.tobytes()
     backwards = pipeline.synthesise(specs[::-1])[::-1]
     assert [b.wave.tobytes() for b in backwards] == [b.wave.tobytes() for b in together]
+
+
+def test_bytes_of_the_longest_clips_do_not_depend_on_shorter_ones(pipeline):
+    """Batches of nothing but the longest have no padding of their own, and attention without a mask is another one."""
+    longest = [spec(seed, duration=pipeline.durations[1]) for seed in range(ROWS["cpu"])]
+    among_themselves = pipeline.synthesise(longest)
+    (beside_shorter,) = pipeline.synthesise([spec(9), spec(8), longest[0]])[2:]
+    assert beside_shorter.wave.tobytes() == among_themselves[0].wave.tobytes()
 
 
 def test_bytes_do_not_depend_on_threads(pipeline):

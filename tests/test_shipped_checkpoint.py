@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from vocalburst.gen.burst import BurstSpec
 from vocalburst.gen.data.audio import SAMPLE_RATE, active_span
 from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.data.mel import MelConfig
@@ -46,6 +47,17 @@ def test_a_clip_has_a_voice_in_it(shipped):
         assert np.isfinite(wave).all()
         energy = np.square(wave[: len(wave) // 480 * 480]).reshape(-1, 480).mean(axis=1)
         assert 10 * np.log10(energy.max() / np.median(energy[:5])) > 6
+
+
+def test_bytes_do_not_depend_on_the_other_clips(shipped):
+    """With the sizes of the real networks, whose matrix products are cut into other blocks than a tiny one's."""
+    names = ("awe", "fear", "awe", "pain", "pride", "shame")
+    settings = [shipped.defaults[name] for name in ("steps", "guidance", "scheduler")]
+    specs = [BurstSpec({name: 1.0}, seed, *settings) for seed, name in enumerate(names)]
+    together = shipped.synthesise(specs)
+    for number in (0, 3, 5):  # first and last of a batch, and one of a batch that is filled up
+        (alone,) = shipped.synthesise([specs[number]])
+        assert alone.wave.tobytes() == together[number].wave.tobytes()
 
 
 def test_a_voice_lasts_as_long_as_asked(shipped):

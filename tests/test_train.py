@@ -506,7 +506,7 @@ def first_update(monkeypatch, corpus, output: Path, **options) -> dict[str, torc
     for parameter in run.model.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
-    results = [run.step(b) for b in trainer.training_batches(data.train, config, accelerator, 0)]
+    results = [run.step(b) for b in trainer.training_batches(data, config, accelerator, 0)]
     assert [r is None for r in results] == [True] * (config.gradient_accumulation - 1) + [False]
     assert (run.progress.step, run.progress.seen) == (1, 4)
     return {name: p.detach() - before[name] for name, p in run.model.named_parameters()}

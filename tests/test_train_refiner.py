@@ -95,6 +95,28 @@ def test_a_killed_run_continues_bitwise(whole, tmp_path, monkeypatch):
     assert_same_run(Path(whole.out), Path(broken.out))
 
 
+def test_loader_processes_and_kept_examples_change_next_to_nothing(whole, tmp_path):
+    """Processes change no bit; examples that are kept in 16 bits change the losses by their rounding."""
+
+    def losses(name: str, **changes) -> list[dict]:
+        config = whole.model_copy(update={"out": str(tmp_path / name), **changes})
+        shutil.copytree(Path(whole.out) / "sketches", tmp_path / name / "sketches")
+        train(config)
+        return [
+            {key: row[key] for key in row if key != "samples_per_second"} for row in metrics(Path(config.out))
+        ]
+
+    plain = [
+        {key: row[key] for key in row if key != "samples_per_second"} for row in metrics(Path(whole.out))
+    ]
+    assert losses("processes", workers=2) == plain
+    kept = losses("kept", data=whole.data.model_copy(update={"kept_epochs": 5}))
+    assert [row["discriminator"] for row in kept] == pytest.approx(
+        [row["discriminator"] for row in plain], rel=0.02
+    )
+    assert kept != plain
+
+
 def test_at_first_the_discriminators_learn_alone(whole):
     rows = metrics(Path(whole.out))
     assert ["adversarial" in row for row in rows] == [False, False] + [True] * 8

@@ -34,9 +34,13 @@ def content_key(root: Path, clips: Sequence[Clip]) -> str:
 
 
 class WaveStore:
-    """`store[i]` is the wave [L] (float32) of clip i; build once, then read from disk as needed."""
+    """`store[i]` is the wave [L] (float32) of clip i; build once, then read from disk as needed.
+
+    key: hash of what it was built of.
+    """
 
     def __init__(self, folder: Path):
+        self.key = folder.name
         offsets = np.array(json.loads((folder / "offsets.json").read_text()), dtype=np.int64)
         self.spans = np.stack([offsets[:-1], offsets[1:]], axis=1)  # first and last + 1 sample of each clip
         total = int(offsets[-1])
