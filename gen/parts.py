@@ -25,6 +25,8 @@ GENERATION_DEFAULTS = {
     "scheduler": "euler",
     "shift": 1.0,
     "stretch": 1.0,  # of the noise levels, see `sampling.stretched`
+    "grain": 1.0,  # how much of what the refiner adds
+    "steadying": 0.0,  # of the level from frame to frame, see `refiner.steadied`
     "license": "Apache-2.0",
 }
 

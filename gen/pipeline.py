@@ -10,6 +10,7 @@ Shape letters: B batch, M mel bin, T mel frame, L wave sample.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby, islice
@@ -32,7 +33,7 @@ from vocalburst.gen.models.conditioning import AUGMENTATIONS, Condition
 from vocalburst.gen.models.normalizer import MelNormalizer
 from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.prior import Attributes, ClipPrior
-from vocalburst.gen.models.refiner import MelRefiner, frame_level
+from vocalburst.gen.models.refiner import MelRefiner, steadied
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.models.vocoder import BurstVocoder
 from vocalburst.gen.parts import GENERATION_DEFAULTS, load_parts, load_settings
@@ -117,15 +118,23 @@ class BurstPipeline(DiffusionPipeline):
         )
 
     def attributes(self, spec: BurstSpec) -> Attributes:
-        """What the prior draws for a spec, with what was asked for in its place; for a varied clip its own."""
+        """What the prior draws for a spec, with what was asked for in its place; for a varied clip its own.
+
+        The outline of a varied clip goes over into one of the emotion asked for as `strength` rises, and is that at 1.
+        """
+        asked = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
         if spec.like is not None:
-            return self.attributes_of(spec.like, NO_VOICE if spec.voice is None else spec.voice)
+            own = self.attributes_of(spec.like, NO_VOICE if spec.voice is None else spec.voice)
+            if self.outline is None:
+                return own
+            other = self.prior.mixed_outline(asked, own, set(), spec.voice, spec.seed)
+            kept = math.sqrt(1 - spec.strength**2)  # both have the variance 1, and so has their mix
+            return replace(own, outline=(kept * own.outline + spec.strength * other).astype(np.float32))
         rng = np.random.default_rng([spec.seed, 1])
         drawn_by = spec.prior_vector or spec.vector
         weights = {self.emotions.index(name): weight for name, weight in drawn_by.items()}
         drawn = self.prior.draw(weights, spec.voice, spec.duration, rng)
         if self.outline is not None:
-            asked = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
             drawn = replace(
                 drawn, outline=self.prior.mixed_outline(asked, drawn, set(weights), spec.voice, spec.seed)
             )
@@ -293,18 +302,14 @@ class BurstPipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """x [B, M, T] -> mel [B, M, T] with the moments of recordings and their grain, as much of it as `grain` says.
 
-        What the refiner adds changes the colour of a frame and the level of the clip, not the course of the level:
-        alone it moves all bins together too much.
+        Sampled clips change their level from frame to frame more than recordings do; `steadying` takes that back.
         """
         noise = self.noise(specs, drawn, x.shape[-1], REFINING).to(x)
         mask = self.mask(drawn, x.shape[-1]).to(x.device)
         matched = self.refiner.matched(x)
         refined = self.refiner(x, noise, self.emotion(specs).to(x), mask)
-        plain = self.normalizer.denormalize(matched)
         mel = self.normalizer.denormalize(matched + self.grain(specs[0]) * (refined - matched))
-        louder = (frame_level(mel) - frame_level(plain)) * mask[:, None]
-        of_the_clip = louder.sum(dim=-1, keepdim=True) / mask.sum(dim=-1)[:, None, None]
-        return (mel - (louder - of_the_clip)).clamp(min=self.mel_config.floor)
+        return steadied(mel, self.defaults["steadying"], mask).clamp(min=self.mel_config.floor)
 
     def encode_clips(self, specs: Sequence[BurstSpec], frames: int) -> torch.Tensor:
         """x [B, M, T] of the clips that specs vary, at the level of training clips; zero where a clip has ended."""
@@ -316,16 +321,16 @@ class BurstPipeline(DiffusionPipeline):
         return x
 
     def grain(self, spec: BurstSpec) -> float:
-        """How much of what the refiner adds a clip gets: all with the checkpoint's own steps and with fewer.
+        """How much of what the refiner adds a clip gets: the checkpoint's `grain` with its own steps and with fewer.
 
         More steps leave less noise to the last one, and so have more of the grain already.
         """
         defaults = self.defaults
         if (spec.steps, spec.scheduler) == (defaults["steps"], defaults["scheduler"]):
-            return 1.0
+            return defaults["grain"]
         stretch = defaults["stretch"]
         own = last_sigma(build_scheduler(spec.scheduler, defaults["shift"]), spec.steps, stretch)
-        return min(1.0, own / last_sigma(self.scheduler, defaults["steps"], stretch))
+        return defaults["grain"] * min(1.0, own / last_sigma(self.scheduler, defaults["steps"], stretch))
 
     def decode(self, spec: BurstSpec, drawn: Attributes, mel: torch.Tensor) -> Burst:
         """mel [M, T] -> a burst at the level drawn, its voice as long as asked."""

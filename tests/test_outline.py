@@ -244,16 +244,25 @@ def test_an_asked_duration_sets_where_the_outline_lies(pipeline):
     assert 0 < drawn.onset < drawn.seconds - drawn.active_seconds
 
 
-def test_a_variation_has_the_outline_of_its_clip(pipeline):
+def test_the_outline_of_a_clip_that_is_varied(pipeline):
     clip = np.concatenate([np.zeros(RATE // 10, np.float32), synthetic_burst(3, 0.5)])
-    drawn = pipeline.attributes(spec(like=clip))
+    drawn = pipeline.attributes_of(clip, -1)
     loud = normalise_level(clip)[0]
     mel = LogMel(MelConfig())(torch.from_numpy(loud))
     wanted = pipeline.outline(active_part(mel, active_frames(loud, MelConfig())))
     np.testing.assert_allclose(drawn.outline, wanted.numpy(), atol=1e-5)
     assert drawn.onset >= 0.1
-    quieter = pipeline.attributes(spec(like=0.1 * clip))
+    quieter = pipeline.attributes_of(0.1 * clip, -1)
     np.testing.assert_allclose(quieter.outline, drawn.outline, atol=0.05)
+
+
+def test_the_outline_of_a_variation_goes_over_into_one_of_the_emotion(pipeline):
+    clip = synthetic_burst(3, 0.5)
+    own = pipeline.attributes_of(clip, -1).outline
+    for strength, kept in ((0.28, 0.96), (0.8, 0.6), (1.0, 0.0)):
+        found = pipeline.attributes(spec(like=clip, strength=strength)).outline
+        candidates = [kept * own + strength * row for row in rows_of(pipeline, "awe")]
+        assert min(np.abs(found - one).max() for one in candidates) < 1e-5
 
 
 def test_folder_round_trip_and_a_folder_without_its_outlines(pipeline, outlined, tmp_path):
@@ -272,8 +281,8 @@ def test_folder_round_trip_and_a_folder_without_its_outlines(pipeline, outlined,
 
 def test_half_precision_changes_an_outline_little(pipeline):
     clip = synthetic_burst(3, 0.5)
-    exact = pipeline.attributes(spec(like=clip)).outline
+    exact = pipeline.attributes_of(clip, -1).outline
     with torch.autocast("cpu", torch.bfloat16):
-        rough = pipeline.attributes(spec(like=clip)).outline
+        rough = pipeline.attributes_of(clip, -1).outline
     assert rough.dtype == np.float32
     np.testing.assert_allclose(rough, exact, atol=0.2 + 0.02 * np.abs(exact).max())

@@ -13,7 +13,7 @@ from vocalburst.gen import load_generator
 from vocalburst.gen.burst import BurstSpec
 from vocalburst.gen.data.errors import MissingModelError
 from vocalburst.gen.mel_discriminators import MelDiscriminators, discriminator_hinge, refiner_hinge
-from vocalburst.gen.models.refiner import MelRefiner
+from vocalburst.gen.models.refiner import MelRefiner, steadied
 from vocalburst.gen.sampling import build_scheduler, last_sigma
 
 EMOTIONS = ["awe", "fear", "pain"]
@@ -169,20 +169,61 @@ def test_more_steps_get_less_of_it(pipeline):
     plain = pipeline.normalizer.denormalize(pipeline.refiner.matched(x))
     with torch.inference_mode():
         all_of_it, part = (pipeline.refine([spec(0, steps=steps)], drawn, x) for steps in (4, 40))
-    colour = [(mel - mel.mean(dim=1, keepdim=True)) for mel in (all_of_it, part, plain)]
     torch.testing.assert_close(
-        colour[1] - colour[2], shares[2] / shares[0] * (colour[0] - colour[2]), atol=1e-4, rtol=1e-3
+        part - plain, shares[2] / shares[0] * (all_of_it - plain), atol=1e-4, rtol=1e-3
     )
 
 
-def test_it_changes_the_colour_of_a_frame_and_not_the_course_of_the_level(pipeline):
+def test_the_checkpoint_says_how_much_of_it(folder, pipeline):
+    half = load_generator(folder)
+    half.defaults["grain"] = 0.5
+    assert half.grain(spec(0)) == 0.5
+    assert half.grain(spec(0, steps=40)) == pytest.approx(0.5 * pipeline.grain(spec(0, steps=40)))
     drawn, x = [pipeline.attributes(spec(0))], pipeline.sketch([spec(0)])[0][None]
     plain = pipeline.normalizer.denormalize(pipeline.refiner.matched(x))
     with torch.inference_mode():
-        mel = pipeline.refine([spec(0)], drawn, x)
-    louder = 0.5 * (mel.exp().square().sum(1).log() - plain.exp().square().sum(1).log())
-    torch.testing.assert_close(louder, louder.mean().expand_as(louder), atol=1e-4, rtol=0)
-    assert float((mel - plain).abs().mean()) > 0.1
+        whole, part = (one.refine([spec(0)], drawn, x) for one in (pipeline, half))
+    assert float((whole - plain).abs().mean()) > 0.1
+    torch.testing.assert_close(part - plain, 0.5 * (whole - plain), atol=1e-4, rtol=1e-3)
+
+
+def level(mel: torch.Tensor) -> torch.Tensor:
+    """Natural log of the root of the sum of squares over bins, [B, T]."""
+    return mel.exp().square().sum(dim=1).sqrt().log()
+
+
+def test_steadying_moves_levels_towards_their_neighbours_and_leaves_colours():
+    mel, mask = randn(2, 12, 6), torch.arange(6) < torch.tensor([[6], [4]])
+    steady = steadied(mel, 0.1, mask)
+    before, after = level(mel), level(steady)
+    for row, n in enumerate((6, 4)):
+        for t in range(n):
+            left, right = before[row, max(t - 1, 0)], before[row, min(t + 1, n - 1)]
+            assert float(after[row, t]) == pytest.approx(
+                float(0.8 * before[row, t] + 0.1 * (left + right)), abs=1e-5
+            )
+    colour = steady - mel
+    torch.testing.assert_close(colour, colour.mean(dim=1, keepdim=True).expand_as(colour))
+    assert torch.equal(steady[1, :, 4:], mel[1, :, 4:]) and torch.equal(steadied(mel, 0.0, mask), mel)
+    # A slope stays.
+    slope = torch.arange(6.0).expand(1, 12, 6)
+    torch.testing.assert_close(
+        steadied(slope, 0.3, torch.ones(1, 6, dtype=torch.bool))[..., 1:-1], slope[..., 1:-1]
+    )
+
+
+def test_a_clip_is_steadied_as_the_checkpoint_says(folder, pipeline):
+    steady = load_generator(folder)
+    steady.defaults["steadying"] = 0.2
+    specs = [spec(seed) for seed in range(3)]
+    jumps = [
+        [
+            float(level(torch.from_numpy(burst.mel)[None]).diff().abs().mean())
+            for burst in one.synthesise(specs)
+        ]
+        for one in (pipeline, steady)
+    ]
+    assert all(after < 0.9 * before for before, after in zip(*jumps, strict=True))
 
 
 def test_a_variation_is_refined_too(pipeline, tiny_checkpoint):

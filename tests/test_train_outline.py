@@ -7,14 +7,17 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
-from test_train import WEIGHTS, assert_same_end, corpus, fresh_accelerate, metrics, train
+from test_train import WEIGHTS, assert_same_end, corpus, fresh_accelerate, metrics, train, write_config
 
+from vocalburst.gen.config import load_config
 from vocalburst.gen.data.manifest import manifest_root, read_manifest
 from vocalburst.gen.data.mel import LogMel
 from vocalburst.gen.dataset import active_frames, active_part, normalise_level
 from vocalburst.gen.export import export
 from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.prior import ClipPrior
+from vocalburst.gen.train_config import TrainConfig
+from vocalburst.gen.training_data import load_training_data
 
 __all__ = ["corpus", "fresh_accelerate"]  # fixtures
 
@@ -53,6 +56,18 @@ def test_a_run_keeps_its_outlines(outlined, corpus, monkeypatch, tmp_path):
     shutil.rmtree(part / "model")
     train(monkeypatch, corpus, part, "--resume", "latest", outline=OUTLINE)
     assert_same_end(outlined, part)
+
+
+def test_loader_processes_change_nothing_of_what_is_fitted(corpus, tmp_path):
+    """Normaliser, axes of outlines and prior of clips that two processes read are those of one."""
+    path = write_config(corpus, tmp_path / "run", outline=OUTLINE)
+    one, two = [
+        load_training_data(load_config(path, TrainConfig, [f"workers={n}"]), show=False) for n in (0, 2)
+    ]
+    for part in ("normalizer", "outline", "prior"):
+        first, second = getattr(one, part).state_dict(), getattr(two, part).state_dict()
+        assert first.keys() == second.keys() and len(first) >= 2
+        assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_checkpoint_learns_to_hear_outlines(

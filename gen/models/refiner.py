@@ -84,3 +84,16 @@ class MelRefiner(ModelMixin, ConfigMixin):
 def frame_level(mel: torch.Tensor) -> torch.Tensor:
     """Log-mel [B, M, T] -> [B, 1, T]: natural log of the root of the sum of squares over bins."""
     return mel.mul(2).logsumexp(dim=1, keepdim=True) / 2
+
+
+def steadied(mel: torch.Tensor, amount: float, mask: torch.Tensor) -> torch.Tensor:
+    """Log-mel [B, M, T] whose frame levels l have become l + amount (left + right - 2 l), the colours as they were.
+
+    mask [B, T]: False where a clip has ended; the first and the last frame of a clip are their own outer neighbours.
+    """
+    level = frame_level(mel)[:, 0]
+    left = torch.cat([level[:, :1], level[:, :-1]], dim=1)
+    right = torch.cat([level[:, 1:], level[:, -1:]], dim=1)
+    last = mask & ~torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], dim=1)
+    right = torch.where(last, level, right)
+    return mel + amount * ((left + right - 2 * level) * mask)[:, None]
