@@ -137,7 +137,7 @@ def report(numbers: dict[str, float]) -> str:
     names = {
         "process_start": "process start and imports",
         "load": "loading the checkpoint",
-        "denoiser": f"denoiser ({numbers['denoiser_calls'] / n:g} calls a clip)",
+        "denoiser": f"denoiser ({numbers['denoiser_calls']} calls of several clips each)",
         "refiner": "refiner",
         "vocoder": "vocoder",
         "rest": "the rest: post-processing, measuring, writing",
