@@ -16,7 +16,6 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -149,8 +148,11 @@ def heard_clips(
         key = part_keys[index]
         return key, [(number, hear(evaluators[number], wave, part.names[index])) for number in missing[key]]
 
+    # Here, not above: what only reads the cache needs no torch.
+    from vocalburst.gen.determinism import one_thread
+
     threads = threads_here()
-    with one_network_thread(), ThreadPoolExecutor(threads) as pool:
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
         running = deque()
         try:
             for index, wave in waves:
@@ -191,19 +193,6 @@ def threads_here() -> int:
     """Clips that this process hears at once: its share of the cores of the machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-
-
-@contextmanager
-def one_network_thread() -> Iterator[None]:
-    """One thread inside a network, so that sums are added in the same order with any number of processes."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def exchange(processes: Processes | None, work: Callable[[], Any]) -> list[Any]:

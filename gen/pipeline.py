@@ -10,7 +10,6 @@ Shape letters: B batch, M mel bin, T mel frame, L wave sample.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby, islice
@@ -118,18 +117,14 @@ class BurstPipeline(DiffusionPipeline):
         )
 
     def attributes(self, spec: BurstSpec) -> Attributes:
-        """What the prior draws for a spec, with what was asked for in its place; for a varied clip its own.
-
-        The outline of a varied clip goes over into one of the emotion asked for as `strength` rises, and is that at 1.
-        """
+        """What the prior draws for a spec, with what was asked for in its place; for a varied clip its own."""
         asked = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
         if spec.like is not None:
             own = self.attributes_of(spec.like, NO_VOICE if spec.voice is None else spec.voice)
             if self.outline is None:
                 return own
-            other = self.prior.mixed_outline(asked, own, set(), spec.voice, spec.seed)
-            kept = math.sqrt(1 - spec.strength**2)  # both have the variance 1, and so has their mix
-            return replace(own, outline=(kept * own.outline + spec.strength * other).astype(np.float32))
+            outline = self.prior.varied_outline(asked, own, spec.strength, spec.voice, spec.seed)
+            return replace(own, outline=outline)
         rng = np.random.default_rng([spec.seed, 1])
         drawn_by = spec.prior_vector or spec.vector
         weights = {self.emotions.index(name): weight for name, weight in drawn_by.items()}

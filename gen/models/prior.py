@@ -138,3 +138,11 @@ class ClipPrior(ModelMixin, ConfigMixin):
             every = dict.fromkeys(self.rows[:, 0].unique().int().tolist(), 1.0)
             mixed = mixed + rest * another(every, 4).outline
         return mixed / math.sqrt(sum(weight**2 for weight in weights.values()) + rest**2)
+
+    def varied_outline(
+        self, weights: Mapping[int, float], own: Attributes, strength: float, voice: int | None, seed: int
+    ) -> np.ndarray:
+        """The outline of a varied clip: its own at a strength near 0, `mixed_outline` of what is asked for at 1."""
+        other = self.mixed_outline(weights, own, set(), voice, seed)
+        kept = math.sqrt(1 - strength**2)  # both have the variance 1, and so has their mix
+        return (kept * own.outline + strength * other).astype(np.float32)
