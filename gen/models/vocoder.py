@@ -20,6 +20,7 @@ from diffusers.configuration_utils import register_to_config
 from vocalburst.gen.data.errors import MissingModelError
 from vocalburst.gen.data.mel import LogMel, MelConfig
 from vocalburst.gen.models.pulses import pitch, pulse_spectrum
+from vocalburst.gen.models.spectrum import inverse_stft, magnitude, window_envelope
 
 # A frame whose every bin lies within this of the log floor is digital silence (the floor is -140 dB).
 SILENCE_MARGIN = 0.1
@@ -110,8 +111,8 @@ class BurstVocoder(ModelMixin, ConfigMixin):
             if self.config.magnitude_skip:
                 widths = self.filters.float().sum(0).clamp(min=1e-8)[:, None]  # [M, 1], in bins
                 log_magnitude = log_magnitude + (self.cover.float() @ (mel.exp() / widths)).log()
-            magnitude = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
-            return self.head.istft(torch.polar(magnitude, phase))
+            loudness = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
+            return self.head.istft(torch.polar(loudness, phase))
 
     def _framed(self, wave: torch.Tensor) -> bool:
         """Whether `wave` is long enough for the front end, which mirrors half a window at the edges."""
@@ -132,14 +133,15 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         if not self._framed(wave):
             return wave
         filters, cover, window = self.filters.float(), self.cover.float(), self.head.istft.window.float()
+        envelope = window_envelope(window, mel.shape[-1], front.hop_length)
         previous = None
         for i in range(rounds):
             spectrum = torch.stft(wave, front.n_fft, front.hop_length, window=window, return_complex=True)
             ahead = spectrum if previous is None else spectrum + i / (i + 3) * (spectrum - previous)
             previous = spectrum
-            made = (filters.T @ ahead.abs()).clamp(min=front.log_floor).log()
+            made = (filters.T @ magnitude(ahead)).clamp(min=front.log_floor).log()
             gain = (cover @ (mel - made)).clamp(-MAX_CORRECTION, MAX_CORRECTION).exp()
-            wave = self.head.istft(ahead * gain)
+            wave = inverse_stft(ahead * gain, window, front.hop_length, envelope)
         return wave
 
 
