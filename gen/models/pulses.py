@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 LOWEST, HIGHEST = 60.0, 1500.0  # pitch in Hz
 # Periodicity (0 to 1) from which on a frame is voiced, and the half width of the ramp around it.
-VOICED, RAMP = 0.5, 0.2
+VOICED, RAMP = 0.6, 0.2
 # Of peaks nearly as high, the one of the shortest period is the pitch; the others are its multiples.
 PEAK_SHARE = 0.85
 # Hz: pulses up to the first, the phases that were there from the second on, as breath covers the pulses there.
