@@ -1,4 +1,4 @@
-"""Screens settings of the sampler: a few clips of ten or all emotions, heard by both evaluators, against dev clips.
+"""Screens settings of the sampler: a few clips of some emotions, heard by both evaluators, against dev clips.
 
     python docs/sampling_sweep.py '{"guidance": 2.5, "guidance_interval": [0.75, 1.0]}' '{"guidance": 4.0}'
     python docs/sampling_sweep.py --weak ../weak/checkpoints/default '{"autoguidance": 1.0}' '{"autoguidance": 2.0}'
@@ -140,13 +140,15 @@ def main() -> None:
         "--weak", type=Path, help="checkpoint folder of the less trained network of autoguidance"
     )
     parser.add_argument("--vocoder", type=Path, help="folder (default: the checkpoint's)")
-    parser.add_argument("--all-emotions", action="store_true", help="thirty in place of ten")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--all-emotions", action="store_true", help="thirty in place of ten")
+    choice.add_argument("--emotions", nargs="+", choices=EMOGATOR_30, metavar="E", default=TEN, help="(ten)")
     parser.add_argument("--n", type=int, default=30, help="clips of each emotion")
     parser.add_argument("--manifest", type=Path, default=Path("manifests/emogator/manifest.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("cache/waves"))
     arguments = parser.parse_args()
     evaluators = load_evaluators(["default"])
-    emotions = EMOGATOR_30 if arguments.all_emotions else TEN
+    emotions = EMOGATOR_30 if arguments.all_emotions else arguments.emotions
     real = {s: real_waves(arguments.manifest, s, arguments.cache, emotions) for s in ("train", "dev")}
     heard = {
         split: {e.id: {name: hear(e, own) for name, own in waves.items()} for e in evaluators}

@@ -3,9 +3,9 @@
 D = D_model + (guidance - 1) (D_model - D_blind) + autoguidance (D_model - D_weak): classifier-free guidance (Ho &
 Salimans 2022) where sigma lies in an interval (Kynkaanniemi et al. 2024), and autoguidance by a less trained network
 (Karras et al. 2024). A student that is taught D (Meng et al. 2023, "On distillation of guided diffusion models",
-section 3.1, here for one guidance) is then sampled without guidance.
+section 3.1, here for one guidance of each emotion) is then sampled without guidance.
 
-Shape letters: B batch, M mel bin, T mel frame.
+Shape letters: B batch, M mel bin, T mel frame, E emotion.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ class Teacher:
     """(x [B, M, T], sigma [B], condition, mask [B, T]) -> guided clean x [B, M, T]; rows may differ in sigma.
 
     guidance acts on the rows with sigma in `interval`, autoguidance (0 = none) on those in `autoguidance_interval`.
+    guidance: a number, or [E] one for each emotion, which a mix of them has in its shares.
     """
 
     def __init__(
         self,
         model: BurstTransformer,
-        guidance: float,
+        guidance: float | torch.Tensor,
         interval: tuple[float, float],
         weak: BurstTransformer | None = None,
         autoguidance: float = 0.0,
         autoguidance_interval: tuple[float, float] = (0.0, 1.0),
     ):
-        self.model, self.guidance, self.interval = model, guidance, interval
+        self.model, self.interval = model, interval
+        self.guidance = torch.as_tensor(guidance).expand(len(model.config.emotions))
         self.weak, self.autoguidance, self.autoguidance_interval = weak, autoguidance, autoguidance_interval
 
     @classmethod
@@ -50,7 +52,8 @@ class Teacher:
         """Read the denoisers of checkpoint folders or hub ids.
 
         Raises MissingModelError, and InputDataError for networks that hear other conditions than the student, x of
-        another normaliser or outlines of another encoder. One that hears no outlines may teach a student that does.
+        another normaliser or outlines of another encoder, and for a guidance of emotions that it does not know. One
+        that hears no outlines may teach a student that does.
         """
 
         def denoiser(name: str) -> BurstTransformer:
@@ -68,8 +71,15 @@ class Teacher:
 
         weak = None if settings.weak is None else denoiser(settings.weak)
         strong = denoiser(settings.checkpoint)
+        emotions = list(strong.config.emotions)
+        if unknown := settings.guidance_of.keys() - set(emotions):
+            raise InputDataError(
+                f"teacher.guidance_of names emotions that {settings.checkpoint} was not trained on: "
+                f"{', '.join(sorted(unknown))}"
+            )
+        guidance = torch.tensor([settings.guidance_of.get(name, settings.guidance) for name in emotions])
         return cls(
-            strong, settings.guidance, settings.guidance_interval, weak, settings.autoguidance,
+            strong, guidance, settings.guidance_interval, weak, settings.autoguidance,
             settings.autoguidance_interval,
         )  # fmt: skip
 
@@ -85,16 +95,16 @@ class Teacher:
     ) -> torch.Tensor:
         strong = self.model(x, sigma, condition, mask)
         guided = strong.clone()
-        known = condition.emotion_known.any(dim=1)
-        rows = (within(sigma, self.interval) & known).nonzero()[:, 0]
-        if self.guidance != 1 and len(rows):
+        guidance = self.guidance_of(condition)
+        rows = (within(sigma, self.interval) & (guidance != 1)).nonzero()[:, 0]
+        if len(rows):
             blind = self.model(
                 x[rows],
                 sigma[rows],
                 condition.take(rows).without_emotion(),
                 None if mask is None else mask[rows],
             )
-            guided[rows] += (self.guidance - 1) * (strong[rows] - blind)
+            guided[rows] += (guidance[rows] - 1)[:, None, None] * (strong[rows] - blind)
         if self.weak is not None and self.autoguidance:
             rows = within(sigma, self.autoguidance_interval).nonzero()[:, 0]
             if len(rows):
@@ -103,6 +113,13 @@ class Teacher:
                 )
                 guided[rows] += self.autoguidance * (strong[rows] - weaker)
         return guided
+
+    def guidance_of(self, condition: Condition) -> torch.Tensor:
+        """[B] mean of the emotions' guidance by their weights; 1 for a row without an emotion."""
+        weights = condition.emotion * condition.emotion_known
+        total = weights.sum(dim=1)
+        mean = weights @ self.guidance.to(weights) / total.clamp(min=1e-8)
+        return torch.where(total > 0, mean, 1.0)
 
 
 def within(sigma: torch.Tensor, interval: tuple[float, float]) -> torch.Tensor:

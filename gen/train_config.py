@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from vocalburst.gen.config import Precision, Section
@@ -69,6 +71,7 @@ class EmaSection(Section):
 class TeacherSection(Section):
     checkpoint: str
     guidance: float = Field(1.0, ge=0)
+    guidance_of: dict[str, Annotated[float, Field(ge=0)]] = Field({})  # emotions that have another one
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     weak: str | None = None
     autoguidance: float = Field(0.0, ge=0)

@@ -13,6 +13,7 @@ from vocalburst.gen.models.outline import OutlineEncoder
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.sampling import guided
 from vocalburst.gen.teacher import Teacher, check_same, check_same_part
+from vocalburst.gen.train_config import TeacherSection
 
 SIZES = {"voices": ["a"], "n_mels": 8, "patch": 2, "dim": 16, "n_layers": 1, "n_heads": 2, "bottleneck": 8}
 
@@ -63,6 +64,35 @@ def test_without_an_emotion_there_is_nothing_to_guide():
     taught, plain = Teacher(model, 3.0, (0.0, 1.0))(*arguments), model(*arguments)
     assert torch.equal(taught[0], plain[0])
     assert not torch.equal(taught[1], plain[1])
+
+
+def test_each_emotion_may_have_its_own_guidance_and_a_mix_has_its_share_of_both():
+    model = denoiser(0)
+    x, sigma, condition, mask = batch([0.9] * 4, [True, True, True, False])
+    condition = replace(condition, emotion=torch.tensor([[1.0, 0.0], [0.0, 0.5], [0.3, 0.1], [1.0, 0.0]]))
+    teacher = Teacher(model, torch.tensor([0.5, 2.0]), (0.0, 1.0))
+    torch.testing.assert_close(
+        teacher.guidance_of(condition), torch.tensor([0.5, 2.0, 0.75 * 0.5 + 0.25 * 2.0, 1.0])
+    )
+    taught = teacher(x, sigma, condition, mask)
+    for row, guidance in enumerate((0.5, 2.0, 0.875, 1.0)):
+        one = torch.tensor([row])
+        arguments = x[one], sigma[one], condition.take(one), mask[one]
+        torch.testing.assert_close(
+            taught[one], Teacher(model, guidance, (0.0, 1.0))(*arguments), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_guidance_of_an_emotion_that_the_teacher_does_not_know_is_refused(tmp_path):
+    denoiser(0).save_pretrained(tmp_path / "transformer")
+    normalizer(1.0).save_pretrained(tmp_path / "normalizer")
+    (tmp_path / "model_index.json").write_text("{}")
+    settings = TeacherSection(checkpoint=str(tmp_path), guidance=2.0, guidance_of={"fear": 0.5})
+    loaded = Teacher.load(settings, denoiser(1), normalizer(1.0))
+    assert loaded.guidance.tolist() == [2.0, 0.5]
+    wrong = TeacherSection(checkpoint=str(tmp_path), guidance_of={"joy": 1.0})
+    with pytest.raises(InputDataError, match=r"guidance_of names emotions .* not trained on: joy$"):
+        Teacher.load(wrong, denoiser(1), normalizer(1.0))
 
 
 def test_autoguidance_is_added_to_guidance():
