@@ -19,18 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from sampling_sweep import hear, real_waves
 
 from vocalburst.eval.evaluators import load_evaluators
 from vocalburst.eval.kernel import kernel_audio_distance
 from vocalburst.gen.data.emotions import EMOGATOR_30
-from vocalburst.gen.data.mel import LogMel
-from vocalburst.gen.dataset import normalise_level
 from vocalburst.gen.models import pulses
-from vocalburst.gen.models.normalizer import LEVEL_DB
 from vocalburst.gen.models.vocoder import BurstVocoder
 from vocalburst.gen.pipeline import load_generator
+from vocalburst.gen.resynthesise import copy_of
 
 
 @contextmanager
@@ -41,20 +38,12 @@ def under(vocoder: BurstVocoder, settings: dict) -> Iterator[None]:
     vocoder.register_to_config(**{name: settings[name] for name in shipped})
     for name in constants:
         setattr(pulses, name, settings[name])
-    yield
-    vocoder.register_to_config(**shipped)
-    for name, value in constants.items():
-        setattr(pulses, name, value)
-
-
-@torch.inference_mode()
-def copies(vocoder: BurstVocoder, waves: list[np.ndarray]) -> list[np.ndarray]:
-    log_mel, made = LogMel(vocoder.mel_config), []
-    for wave in waves:
-        at_level, _, level = normalise_level(wave)
-        copy = vocoder(log_mel(torch.from_numpy(at_level))[None])[0].numpy()
-        made.append(np.clip(copy * 10 ** ((level - LEVEL_DB) / 20), -1, 1))
-    return made
+    try:
+        yield
+    finally:
+        vocoder.register_to_config(**shipped)
+        for name, value in constants.items():
+            setattr(pulses, name, value)
 
 
 def displacement(clips: np.ndarray, made: np.ndarray) -> tuple[float, float]:
@@ -93,10 +82,13 @@ def main() -> None:
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
     print_row("the clips themselves", clips)
-    vocoder = load_generator().vocoder
+    pipeline = load_generator()
     for settings in arguments.settings:
-        with under(vocoder, settings):
-            made = {name: copies(vocoder, waves) for name, waves in train.items()}
+        with under(pipeline.vocoder, settings):
+            made = {
+                name: [np.clip(copy_of(wave, pipeline), -1, 1) for wave in waves]
+                for name, waves in train.items()
+            }
         heard = {e.id: {name: hear(e, waves)[0] for name, waves in made.items()} for e in evaluators}
         print_row(f"`{json.dumps(settings)}`", heard)
 

@@ -11,8 +11,14 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vocalburst.gen.cli import run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vocalburst.gen.pipeline import BurstPipeline
 
 
 def resynthesise(manifest: Path, out: Path, split: str, n: int, seed: int, checkpoint: Path | None) -> int:
@@ -21,21 +27,16 @@ def resynthesise(manifest: Path, out: Path, split: str, n: int, seed: int, check
     Every row says file_name, emotion, speaker, source (id of the real clip), sha256 and the checkpoint's hash.
     """
     import numpy as np
-    import torch
     from tqdm import tqdm
 
     from vocalburst.gen.data.audio import encode_wave, limit_peak, read_wave, write_file
     from vocalburst.gen.data.errors import InputDataError
     from vocalburst.gen.data.manifest import Clip, iterate_file_bytes, manifest_root, read_manifest
-    from vocalburst.gen.data.mel import LogMel
-    from vocalburst.gen.dataset import normalise_level
-    from vocalburst.gen.determinism import one_thread
     from vocalburst.gen.pipeline import load_generator
 
     if (out / "manifest.jsonl").exists():
         raise InputDataError(f"{out}: already holds clips; choose another folder")
     pipeline = load_generator(checkpoint)
-    log_mel = LogMel(pipeline.mel_config)
     by_emotion: dict[str, list] = {}
     for clip in read_manifest(manifest):
         if clip.split == split and clip.emotions:
@@ -56,11 +57,7 @@ def resynthesise(manifest: Path, out: Path, split: str, n: int, seed: int, check
     rows = []
     for name, clip, data in tqdm(jobs, total=len(chosen), unit="clip", desc="resynthesise", file=sys.stderr):
         wave = read_wave(data, start=clip.start, end=clip.end, name=f"{root / clip.path}")
-        wave, _, level = normalise_level(wave)
-        with one_thread(), torch.inference_mode():
-            copy = pipeline.vocoder(log_mel(torch.from_numpy(wave))[None])[0].numpy()
-        copy = copy * np.float32(10 ** ((level - pipeline.normalizer.config.level_db) / 20))
-        encoded = encode_wave(limit_peak(copy))
+        encoded = encode_wave(limit_peak(copy_of(wave, pipeline)))
         file_name = f"{name}_{clip.id}.wav"
         write_file(out / file_name, encoded)
         digest = hashlib.sha256(encoded).hexdigest()
@@ -74,6 +71,22 @@ def resynthesise(manifest: Path, out: Path, split: str, n: int, seed: int, check
         rows.append(json.dumps({**row, "checkpoint": pipeline.content_hash}) + "\n")
     write_file(out / "manifest.jsonl", "".join(sorted(rows)).encode())
     return len(rows)
+
+
+def copy_of(wave: np.ndarray, pipeline: BurstPipeline) -> np.ndarray:
+    """A wave [L] through log-mel and vocoder -> its copy [L'] at its own level, whose peak may exceed 1."""
+    import numpy as np
+    import torch
+
+    from vocalburst.gen.data.mel import LogMel
+    from vocalburst.gen.dataset import normalise_level
+    from vocalburst.gen.determinism import one_thread
+
+    wave, _, level = normalise_level(wave)
+    with one_thread(), torch.inference_mode():
+        mel = LogMel(pipeline.mel_config)(torch.from_numpy(wave))
+        copy = pipeline.vocoder(mel[None])[0].numpy()
+    return copy * np.float32(10 ** ((level - pipeline.normalizer.config.level_db) / 20))
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Spectra back to waves, faster on a CPU than `torch.istft` and `abs`, which the vocoder needs in every correction.
 
-Same numbers as theirs but for rounding (tests/test_spectrum.py; `vocalburst benchmark` has the vocoder's share).
+Same numbers as theirs but for rounding (tests/test_spectrum.py); docs/inverse_stft.py prints how much faster.
 Shape letters: B batch, L wave sample, F STFT bin, T frame, N sample of a frame.
 """
 

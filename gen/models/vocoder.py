@@ -111,8 +111,8 @@ class BurstVocoder(ModelMixin, ConfigMixin):
             if self.config.magnitude_skip:
                 widths = self.filters.float().sum(0).clamp(min=1e-8)[:, None]  # [M, 1], in bins
                 log_magnitude = log_magnitude + (self.cover.float() @ (mel.exp() / widths)).log()
-            loudness = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
-            return self.head.istft(torch.polar(loudness, phase))
+            magnitudes = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
+            return self.head.istft(torch.polar(magnitudes, phase))
 
     def _framed(self, wave: torch.Tensor) -> bool:
         """Whether `wave` is long enough for the front end, which mirrors half a window at the edges."""
