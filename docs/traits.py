@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import scipy.stats
 import torch
 
 from vocalburst.gen.data.audio import SAMPLE_RATE, active_span, read_wave
@@ -25,12 +26,13 @@ from vocalburst.gen.models.pulses import VOICED, pitch
 from vocalburst.gen.models.refiner import frame_level
 
 DECIBELS = 20 / np.log(10)  # of one natural logarithm of a magnitude
-REGIONS = {"low": (0, 33), "middle": (33, 67), "high": (67, 100)}  # mel bins
+REGIONS = ("low", "middle", "high")  # thirds of the mel bins
 LEVEL = 0.1  # root mean square
 SHORTEST = 4096  # samples
 
 
 def traits(wave: np.ndarray, log_mel: LogMel) -> dict[str, float]:
+    """wave [L] -> each trait by its name and unit; a pitch of nan where no frame is voiced."""
     first, last = active_span(wave)
     part = wave[first:last].astype(np.float32)
     part = np.pad(part, (0, max(0, SHORTEST - len(part))))
@@ -45,9 +47,12 @@ def traits(wave: np.ndarray, log_mel: LogMel) -> dict[str, float]:
         "pitch, Hz": float(frequency[voiced].log().mean().exp()) if voiced.any() else np.nan,
         "voiced, %": 100 * float(voiced.float().mean()),
         "crest factor, dB": 20 * np.log10(abs(peak) / level),
-        "skewness towards the peak": float(np.mean((part / level) ** 3)) * np.sign(peak),
+        "skewness towards the peak": float(scipy.stats.skew(part)) * np.sign(peak),
         "level, dB": float(frame_level(mel[None]).diff(dim=-1).abs().mean()) * DECIBELS,
-    } | {f"{name} bins, dB": float(moved[low:high].mean()) for name, (low, high) in REGIONS.items()}
+    } | {
+        f"{name} bins, dB": float(bins.mean())
+        for name, bins in zip(REGIONS, moved.tensor_split(len(REGIONS)), strict=True)
+    }
 
 
 def main() -> None:
@@ -63,19 +68,23 @@ def main() -> None:
     clips = [clip for clip in read_manifest(arguments.manifest) if clip.split == "train"]
     store = WaveStore.build(manifest_root(arguments.manifest), clips, arguments.cache)
 
-    def print_row(name: str, n: int, wave_of) -> None:
-        chosen = np.random.default_rng(0).permutation(n)[: arguments.n]
-        rows = [traits(wave_of(int(row)), log_mel) for row in chosen]
-        if name == "train clips":
-            print("| clips | " + " | ".join(rows[0]) + " |\n|" + "---|" * (1 + len(rows[0])))
-        middle = (f"{np.nanmedian([row[trait] for row in rows]):.3g}" for trait in rows[0])
-        print(f"| {name} | " + " | ".join(middle) + " |", flush=True)
-
-    print_row("train clips", len(clips), lambda row: np.asarray(store[row]))
+    sets = {"train clips": (len(clips), lambda row: np.asarray(store[row]))}
     for folder in arguments.folders:
         lines = (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
         names = [json.loads(line)["file_name"] for line in lines]
-        print_row(folder.name, len(names), lambda row, f=folder, n=names: read_wave(f / n[row]))
+        sets[folder.name] = (
+            len(names),
+            lambda row, folder=folder, names=names: read_wave(folder / names[row]),
+        )
+    header = False
+    for name, (n, wave_of) in sets.items():
+        chosen = np.random.default_rng(0).permutation(n)[: arguments.n]
+        rows = [traits(wave_of(int(row)), log_mel) for row in chosen]
+        if not header:
+            print("| clips | " + " | ".join(rows[0]) + " |\n|" + "---|" * (1 + len(rows[0])))
+            header = True
+        middle = (f"{np.nanmedian([row[trait] for row in rows]):.3g}" for trait in rows[0])
+        print(f"| {name} | " + " | ".join(middle) + " |", flush=True)
 
 
 if __name__ == "__main__":
