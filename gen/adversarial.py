@@ -29,7 +29,7 @@ from vocalburst.gen.processes import start_accelerator
 from vocalburst.gen.run_folder import MetricsLog, latest_checkpoint, prune_checkpoints, written_whole
 
 # Folders of this machine, which are nobody else's business and are left out of what an export says of its run.
-PLACES = {"out": True, "checkpoint": True, "data": {"manifest", "manifests", "cache"}}
+PLACES = {"out": True, "checkpoint": True, "init": True, "data": {"manifest", "manifests", "cache"}}
 
 
 class AdversarialTrainer(ABC):

@@ -59,20 +59,23 @@ def _wait_for_device() -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
     """Seconds by part, and counts, of making `args.n` clips in this process, started at `args.started`."""
-    device = choose_device(args.device)
+    from vocalburst.gen.workers import starting
 
-    import torch
+    with starting():
+        device = choose_device(args.device)
 
-    from vocalburst.gen import __version__
-    from vocalburst.gen.batch import Run, make_clips
-    from vocalburst.gen.data.emotions import parse_request
-    from vocalburst.gen.generate import BATCH_SIZES
-    from vocalburst.gen.jobs import RequestedJobs
-    from vocalburst.gen.pipeline import load_generator
+        import torch
 
-    imported = time.time()
-    pipeline = load_generator(args.checkpoint, device=device)
-    loaded = time.time()
+        from vocalburst.gen import __version__
+        from vocalburst.gen.batch import Run, make_clips
+        from vocalburst.gen.data.emotions import parse_request
+        from vocalburst.gen.generate import BATCH_SIZES
+        from vocalburst.gen.jobs import RequestedJobs
+        from vocalburst.gen.synthesis import load_synthesiser
+
+        imported = time.time()
+        pipeline = load_synthesiser(args.checkpoint, device=device)
+        loaded = time.time()
     guide = [pipeline.guide] if pipeline.guide is not None else []
     denoiser, vocoder = Stopwatch(pipeline.transformer, *guide), Stopwatch(pipeline.vocoder)
     refiner = Stopwatch(*([] if pipeline.refiner is None else [pipeline.refiner]))

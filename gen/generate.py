@@ -16,7 +16,7 @@ from vocalburst.gen.cli import load_selector, run
 from vocalburst.gen.data.errors import RunError
 from vocalburst.gen.options import parse_arguments, refuse
 
-BATCH_SIZES = {"cpu": 4, "mps": 32, "cuda": 32}  # clips per call; others than `pipeline.ROWS` only cost
+BATCH_SIZES = {"cpu": 4, "mps": 32, "cuda": 32}  # clips per call; others than `synthesis.ROWS` only cost
 CLIPS_PER_WORKER = 4  # fewer are made before another process has started
 
 
@@ -124,13 +124,13 @@ def check_repeatable(manifest: Path, content_hash: str, device: str, say) -> Non
 def generate(args: argparse.Namespace) -> None:
     """Run the command; `args` come from `parse_arguments`."""
     started = time.perf_counter()
-    device = choose_device(args.device)
-
     from vocalburst.gen.generated import read_generated
     from vocalburst.gen.jobs import RepeatedJobs
     from vocalburst.gen.selection import load_best_of
-    from vocalburst.gen.workers import Ranks, Workers, load_pipeline
+    from vocalburst.gen.workers import Ranks, Workers, load_maker, starting
 
+    with starting():
+        device = choose_device(args.device)
     repeated = vocoder = None
     if args.from_manifest is not None:
         repeated = RepeatedJobs(args.from_manifest, tuple(args.like or ()))
@@ -139,12 +139,14 @@ def generate(args: argparse.Namespace) -> None:
     vocoder = args.vocoder or vocoder
     ranks = Ranks(device)
     place = f"cuda:{ranks.local_rank}" if device == "cuda" and ranks.world > 1 else device
-    load = partial(load_pipeline, args.checkpoint, place, vocoder)
+    load = partial(load_maker, args.checkpoint, place, vocoder)
     if args.best_of is not None:
         load = partial(load_best_of, load, partial(load_selector, args.selector), args.best_of)
     workers = Workers(load, count_workers(args, device, ranks, repeated))
     try:
-        make(args, load(), workers, ranks, repeated, device, vocoder, started)
+        with starting():
+            maker = load()
+        make(args, maker, workers, ranks, repeated, device, vocoder, started)
     finally:
         workers.close()
         ranks.close()

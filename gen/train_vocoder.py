@@ -67,6 +67,7 @@ class OptimiserConfig(Section):
 class VocoderTraining(AdversarialConfig):
     """All settings of a run; see configs/vocoder/base.yaml."""
 
+    init: str | None = None  # a vocoder of these sizes to begin with, a folder or hub id
     data: DataConfig
     training_corrections: int = Field(4, ge=0)  # while training, for speed
     model: ModelConfig = ModelConfig()

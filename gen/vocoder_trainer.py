@@ -20,7 +20,7 @@ from vocalburst.gen.data.manifest import check_files, manifest_root, read_manife
 from vocalburst.gen.data.mel import LogMel, MelConfig
 from vocalburst.gen.data.store import WaveStore
 from vocalburst.gen.dataset import DrawSampler
-from vocalburst.gen.models.vocoder import BurstVocoder
+from vocalburst.gen.models.vocoder import BurstVocoder, load_vocoder
 from vocalburst.gen.segments import SegmentDataset
 from vocalburst.gen.train_vocoder import DataConfig, VocoderTraining
 from vocalburst.gen.vocoder_losses import (
@@ -41,6 +41,18 @@ def learning_rate(config: VocoderTraining, samples: int) -> float:
     return rates.learning_rate * half_cosine((samples - start) / max(1, config.total_samples - start))
 
 
+def begin_with(generator: BurstVocoder, path_or_hub_id: str) -> None:
+    """Give `generator` the weights of another vocoder of its sizes. Raises InputDataError for one of others."""
+    other = load_vocoder(path_or_hub_id, generator.mel_config)
+    for name in ("dim", "intermediate_dim", "num_layers", "magnitude_skip"):
+        its, own = other.config[name], generator.config[name]
+        if its != own:
+            raise InputDataError(
+                f"{path_or_hub_id}: a vocoder of {name} {its}, expected {own} (model.{name})"
+            )
+    generator.load_state_dict(other.state_dict())
+
+
 class VocoderTrainer(AdversarialTrainer):
     """Learns to turn the mels of recordings back into waves."""
 
@@ -49,6 +61,8 @@ class VocoderTrainer(AdversarialTrainer):
         mel_config = MelConfig()
         self.log_mel = LogMel(mel_config).to(accelerator.device)
         generator = BurstVocoder(**config.model.model_dump(), mel=mel_config.to_dict())
+        if config.init is not None:
+            begin_with(generator, config.init)
         discriminators = Discriminators(**config.discriminators.model_dump())
         super().__init__(config, accelerator, generator, discriminators, config.optimiser.weight_decay)
 

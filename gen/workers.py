@@ -7,11 +7,13 @@ and stop when it is gone. Each computes on one thread (see `determinism.one_thre
 
 from __future__ import annotations
 
+import gc
 import itertools
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
@@ -22,7 +24,7 @@ from vocalburst.gen.batch import Run, make_clips, pending
 from vocalburst.gen.jobs import Job
 from vocalburst.gen.journal import finished, note, open_part
 
-Load = Callable[[], object]  # -> BurstPipeline, or selection.BestOf around one; picklable
+Load = Callable[[], object]  # -> a Synthesiser, or selection.BestOf around one; picklable
 LAUNCH_WAIT = timedelta(days=30)  # a rank may finish long before another one
 
 
@@ -66,7 +68,7 @@ class Helper:
 
 
 class Workers:
-    """Helper processes that load the pipeline while the caller does, then make clips beside it."""
+    """Helper processes that load a maker of clips while the caller does, then make clips beside it."""
 
     def __init__(self, load: Load, count: int):
         """count: processes in all, the calling one included."""
@@ -82,7 +84,7 @@ class Workers:
 
     def run(
         self,
-        pipeline,
+        maker,
         jobs,
         run: Run,
         *,
@@ -97,7 +99,7 @@ class Workers:
         Raises what a worker raised, and OSError when one ended without a word.
         """
         task = (jobs, run, rank, world, batch_size)
-        for _ in make_share(pipeline, *task, worker=0, counter=self._counter):
+        for _ in make_share(maker, *task, worker=0, counter=self._counter):
             made()
             self._listen(self._helpers, task, made, timeout=0)
         # Nothing is left to draw: a helper that is still loading would only be waited for.
@@ -136,7 +138,7 @@ class Workers:
 
 
 def make_share(
-    pipeline, jobs, run: Run, rank: int, world: int, batch_size: int, *, worker: int, counter
+    maker, jobs, run: Run, rank: int, world: int, batch_size: int, *, worker: int, counter
 ) -> Iterator[int]:
     """Make and note the clips that this worker draws; yields the position of each."""
 
@@ -148,7 +150,7 @@ def make_share(
 
     drawn = pending(jobs, finished(run.folder, len(jobs)), take)
     with open_part(run.folder, rank, worker) as journal:
-        for job, clip in make_clips(pipeline, stop_with_parent(drawn), run, batch_size):
+        for job, clip in make_clips(maker, stop_with_parent(drawn), run, batch_size):
             note(journal, job.position, clip)
             yield job.position
 
@@ -163,9 +165,10 @@ def _help(load: Load, link: Connection, counter, number: int) -> None:
     """Life of a helper: load, ask for the run, make clips, tell of each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted too, and ends its helpers
     try:
-        pipeline = load()
+        with starting():
+            maker = load()
         link.send(("ready", None))
-        for position in make_share(pipeline, *link.recv(), worker=number, counter=counter):
+        for position in make_share(maker, *link.recv(), worker=number, counter=counter):
             link.send(("made", position))
         link.send(("done", None))
     except (ConnectionError, EOFError):
@@ -179,8 +182,23 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def load_pipeline(checkpoint: Path | None, device: str, vocoder: str | None):
-    """`pipeline.load_generator` behind a late import: a worker starts without what it does not need yet."""
-    from vocalburst.gen.pipeline import load_generator
+def load_maker(checkpoint: Path | None, device: str, vocoder: str | None):
+    """`synthesis.load_synthesiser` behind a late import: a worker starts without what it does not need yet."""
+    from vocalburst.gen.synthesis import load_synthesiser
 
-    return load_generator(checkpoint, device=device, vocoder=vocoder)
+    return load_synthesiser(checkpoint, device=device, vocoder=vocoder)
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """No search for garbage meanwhile, nor ever among what is there at the end.
+
+    The modules behind torch and diffusers are a million objects that stay. To search them again and again while they
+    are imported, and once more when the process ends, took more than a second of each.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -9,14 +9,16 @@ from conftest import RATE, build_tiny_checkpoint, synthetic_burst
 from diffusers import AudioPipelineOutput, FlowMatchHeunDiscreteScheduler
 
 from vocalburst.gen import generate_bursts, load_generator
+from vocalburst.gen.burst import BurstSpec
 from vocalburst.gen.checkpoint import content_hash
 from vocalburst.gen.data.audio import active_span
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.dataset import normalise_level
 from vocalburst.gen.models.prior import Attributes
 from vocalburst.gen.models.transformer import BurstTransformer
-from vocalburst.gen.pipeline import MARGIN, ROWS, BurstPipeline, BurstSpec
+from vocalburst.gen.pipeline import BurstPipeline
 from vocalburst.gen.sampling import SCHEDULERS
+from vocalburst.gen.synthesis import MARGIN, ROWS
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,7 @@ def test_the_voice_is_stretched_to_the_duration(pipeline, seconds):
 
 def test_a_voice_of_the_right_length_is_left_alone(pipeline, monkeypatch):
     (plain,) = pipeline.synthesise([spec(duration=0.5, stretched=False)])
-    monkeypatch.setattr("vocalburst.gen.pipeline.stretch_factor", lambda active, asked, done: 1.0)
+    monkeypatch.setattr("vocalburst.gen.synthesis.stretch_factor", lambda active, asked, done: 1.0)
     (burst,) = pipeline.synthesise([spec(duration=0.5)])
     assert burst.stretch == 1.0 and burst.wave.tobytes() == plain.wave.tobytes()
 
@@ -188,8 +190,8 @@ def test_guidance_covers_the_same_part_of_a_shorter_way(tiny_checkpoint):
 @torch.inference_mode()
 def test_padded_variations_agree_with_clips_alone(pipeline):
     specs = [spec(seed, like=like(seconds), strength=0.5) for seed, seconds in enumerate((0.4, 0.6, 0.7))]
-    longest = pipeline.mel_config.n_frames(round((pipeline.durations[1] + MARGIN) * RATE))
-    padded = pipeline._synthesise_rows(specs, longest)
+    drawn = [pipeline.attributes(s) for s in specs]
+    padded = pipeline._synthesise_rows(specs, drawn, pipeline.padded(drawn[0]))
     for first, second in zip(padded, pipeline.synthesise(specs), strict=True):
         np.testing.assert_allclose(first.mel, second.mel, atol=1e-4)
         np.testing.assert_allclose(first.wave, second.wave, atol=1e-4)
@@ -228,9 +230,10 @@ def test_the_condition_says_what_was_asked(pipeline):
 def test_padded_rows_agree_with_clips_alone(pipeline):
     """The way of accelerators: one padded batch of a fixed shape."""
     specs = [spec(seed, vector={name: 1.0}) for seed, name in enumerate(("awe", "fear", "pain"))]
-    longest = pipeline.mel_config.n_frames(round((pipeline.durations[1] + MARGIN) * RATE))
-    padded = pipeline._synthesise_rows(specs + specs[:1] * 2, longest)
-    alone = pipeline.synthesise(specs)
+    specs += specs[:1] * 2
+    drawn = [pipeline.attributes(s) for s in specs]
+    padded = pipeline._synthesise_rows(specs, drawn, pipeline.padded(drawn[0]))
+    alone = pipeline.synthesise(specs[:3])
     assert len({len(burst.wave) for burst in alone}) > 1
     for first, second in zip(padded, alone, strict=False):
         np.testing.assert_allclose(first.mel, second.mel, atol=1e-4)
@@ -299,7 +302,7 @@ def test_the_checkpoint_stretches_its_noise_levels(tiny_checkpoint, pipeline, tm
     assert wave(own, guidance=1.0).tobytes() != wave(pipeline, guidance=1.0).tobytes()
     seen = []
     monkeypatch.setattr(
-        "vocalburst.gen.pipeline.sample", lambda *_, **options: seen.append(options["stretch"]) or _[1]
+        "vocalburst.gen.synthesis.sample", lambda *_, **options: seen.append(options["stretch"]) or _[1]
     )
     wave(loaded, guidance=1.0), wave(pipeline, guidance=1.0)
     assert seen == [1.4, 1.0]

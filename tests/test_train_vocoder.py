@@ -12,9 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vocalburst.gen import cli, copy_synthesis, vocoder_trainer
+from vocalburst.gen import cli, vocoder_trainer
 from vocalburst.gen.config import dump_config, load_config
-from vocalburst.gen.copy_synthesis import bootstrap_over_speakers, choose_clips, distances, griffin_lim, judge
 from vocalburst.gen.data.audio import encode_wave
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.data.manifest import Clip, write_manifest
@@ -256,7 +255,33 @@ def test_wrong_settings_are_named(manifest):
         train(settings(manifest, data=base | {"split": "test"}))
 
 
-@pytest.mark.parametrize("name", ["base", "laptop", "h200"])
+def test_a_run_begins_with_another_vocoder(whole, tmp_path):
+    """After one step at a rate near 0 the average is that vocoder; without it the weights are those of the seed."""
+    other = str(Path(whole.out) / "export")
+    short = {"init": other, "warmup_samples": 0, "total_samples": 4, "optimiser": {"learning_rate": 1e-12}}
+    began = settings(Path(whole.data.manifest), out=str(tmp_path / "began"), **short)
+    train(began)
+    ended, given = (load_vocoder(folder, MelConfig()) for folder in (Path(began.out) / "export", other))
+    for key, value in given.state_dict().items():
+        torch.testing.assert_close(ended.state_dict()[key], value, atol=1e-6, rtol=0)
+    told = json.loads((Path(began.out) / "export" / "training.json").read_text())["config"]
+    assert "init" not in told and told["warmup_samples"] == 0
+    fresh = settings(Path(whole.data.manifest), out=str(tmp_path / "fresh"), **short | {"init": None})
+    train(fresh)
+    unlike = load_vocoder(Path(fresh.out) / "export", MelConfig()).state_dict()
+    assert not torch.allclose(unlike["head.out.weight"], given.state_dict()["head.out.weight"], atol=1e-3)
+
+
+def test_a_vocoder_of_other_sizes_or_none_is_refused_as_a_beginning(whole, tmp_path):
+    model = {"dim": 16, "intermediate_dim": 32, "num_layers": 2}
+    other = {"init": str(Path(whole.out) / "export"), "out": str(tmp_path / "run")}
+    with pytest.raises(InputDataError, match=r"a vocoder of num_layers 1, expected 2 \(model.num_layers\)"):
+        train(settings(Path(whole.data.manifest), **other, model=model))
+    with pytest.raises(MissingModelError, match="no such folder"):
+        train(settings(Path(whole.data.manifest), **other | {"init": str(tmp_path / "nowhere")}))
+
+
+@pytest.mark.parametrize("name", ["base", "laptop", "h200", "adversarial"])
 def test_presets_are_valid(name):
     config = load_config(PRESETS / f"{name}.yaml", VocoderTraining)
     assert config.warmup_samples < config.total_samples
@@ -355,60 +380,6 @@ def test_command_line_trains_then_judges(manifest, tmp_path, monkeypatch, capsys
         "nearest valid one is 'seed'"
         in vocalburst("train-vocoder", "--config", tmp_path / "toy.yaml", "--set", "sede=5", code=3).err
     )
-
-
-def clip(index: int, split: str = "dev") -> Clip:
-    return Clip(
-        id=f"c{index:03d}", path="a.wav", corpus="toy", split=split, labelled=("awe",), emotions={"awe": 1.0},
-        seconds=1, active_seconds=1, level_db=-20, peak_db=-3,
-    )  # fmt: skip
-
-
-def test_clips_are_chosen_by_seed_from_one_split():
-    clips = [clip(i, "dev" if i % 2 else "train") for i in range(100)]
-    chosen = choose_clips(clips, "dev", 20, seed=1)
-    assert chosen == choose_clips(clips[::-1], "dev", 20, seed=1) != choose_clips(clips, "dev", 20, seed=2)
-    assert len({c.id for c in chosen}) == 20 and all(c.split == "dev" for c in chosen)
-    with pytest.raises(InputDataError, match=r"asked for 51 clips .* has 50"):
-        choose_clips(clips, "dev", 51, seed=1)
-
-
-def test_bootstrap_draws_speakers_not_clips():
-    """Clips of one speaker are copies here, so the interval is that of the speakers' means alone."""
-    rng = np.random.default_rng(0)
-    means = rng.normal(size=40)
-    low, high = bootstrap_over_speakers(
-        np.repeat(means, 25), np.repeat(np.arange(40), 25), seed=0, resamples=4000
-    )
-    half_width = 1.96 * means.std() / math.sqrt(40)
-    assert low == pytest.approx(means.mean() - half_width, abs=0.05)
-    assert high == pytest.approx(means.mean() + half_width, abs=0.05)
-    assert bootstrap_over_speakers([1.0, 3.0], ["a", "a"], seed=0) == (2.0, 2.0)
-
-
-def test_distances_of_equal_and_doubled_waves():
-    wave = torch.randn(1, 256 * 40, generator=torch.Generator().manual_seed(0)) * 0.1
-    assert distances(wave, wave, MelConfig()) == {"stft": 0.0, "mel": 0.0}
-    doubled = distances(2 * wave, wave, MelConfig())
-    assert doubled["mel"] == pytest.approx(math.log(2), abs=1e-5)
-    assert doubled["stft"] == pytest.approx(1 + math.log(2), abs=1e-3)
-
-
-def test_griffin_lim_restores_a_tone_and_more_iterations_help():
-    wave = torch.from_numpy(burst(0, 0.6))[None, : 256 * 56]
-    clips = [clip(0)]
-    systems = {str(n): griffin_lim(MelConfig(), n, seed=0) for n in (1, 32)}
-    few, many = judge(clips, [wave], systems, seed=0)
-    assert many["stft"] < few["stft"] and many["mel"] < few["mel"] < 0.5
-    again = judge(clips, [wave], {"32": griffin_lim(MelConfig(), 32, seed=0)}, seed=0)[0]
-    assert again["stft"] == many["stft"]
-
-
-def test_a_perfect_system_scores_zero():
-    wave = torch.from_numpy(burst(0, 0.6))[None, : 256 * 56]
-    (row,) = judge([clip(0)], [wave], {"copy": lambda mel: wave}, seed=0)
-    assert row["stft"] == row["mel"] == 0 and row["mel_interval"] == (0, 0)
-    assert "| copy | 0.000 [0.000, 0.000] |" in copy_synthesis.markdown([row])
 
 
 def test_old_checkpoints_are_pruned(manifest):
