@@ -129,34 +129,45 @@ def generate(args: argparse.Namespace) -> None:
     from vocalburst.gen.selection import load_best_of
     from vocalburst.gen.workers import Ranks, Workers, load_maker, starting
 
-    with starting():
-        device = choose_device(args.device)
     repeated = vocoder = None
     if args.from_manifest is not None:
         repeated = RepeatedJobs(args.from_manifest, tuple(args.like or ()))
         named = {row.vocoder for row in read_generated(args.from_manifest)} - {"checkpoint"}
         vocoder = min(named, default=None)
     vocoder = args.vocoder or vocoder
-    ranks = Ranks(device)
-    place = f"cuda:{ranks.local_rank}" if device == "cuda" and ranks.world > 1 else device
-    load = partial(load_maker, args.checkpoint, place, vocoder)
-    if args.best_of is not None:
-        load = partial(load_best_of, load, partial(load_selector, args.selector), args.best_of)
-    workers = Workers(load, count_workers(args, device, ranks, repeated))
+
+    def load_on(place: str):
+        load = partial(load_maker, args.checkpoint, place, vocoder)
+        if args.best_of is None:
+            return load
+        return partial(load_best_of, load, partial(load_selector, args.selector), args.best_of)
+
+    ranks, workers = Ranks(), Workers(load_on("cpu"))
+    count = count_workers(args, ranks, repeated)
     try:
+        if args.device in ("auto", "cpu"):
+            # Whether there is a GPU is known when torch is imported: until then a first helper does the same.
+            workers.start(min(2, count))
         with starting():
-            maker = load()
+            device = choose_device(args.device)
+        if device == "cpu":
+            workers.start(count)
+        else:
+            workers.close()
+        ranks.join(device)
+        with starting():
+            maker = load_on(f"cuda:{ranks.local_rank}" if device == "cuda" and ranks.world > 1 else device)()
         make(args, maker, workers, ranks, repeated, device, vocoder, started)
     finally:
         workers.close()
         ranks.close()
 
 
-def count_workers(args: argparse.Namespace, device: str, ranks, repeated) -> int:
-    """Processes of this rank, this one included: as asked, else one per core, fewer for few clips."""
+def count_workers(args: argparse.Namespace, ranks, repeated) -> int:
+    """Processes of this rank on a CPU, this one included: as asked, else one per core, fewer for few clips."""
     from vocalburst.gen.workers import usable_cores
 
-    if args.dry_run or device != "cpu":
+    if args.dry_run:
         return 1
     if args.workers is not None:
         return args.workers

@@ -31,12 +31,15 @@ LAUNCH_WAIT = timedelta(days=30)  # a rank may finish long before another one
 class Ranks:
     """This process among those of `accelerate launch`; alone when it was started in any other way."""
 
-    def __init__(self, device: str):
+    def __init__(self):
         self.world = int(os.environ.get("WORLD_SIZE", 1))
         self.rank = int(os.environ.get("RANK", 0))
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
         self.local_world = int(os.environ.get("LOCAL_WORLD_SIZE", self.world))
         self._state = None
+
+    def join(self, device: str) -> None:
+        """Meet the other ranks, if there are any."""
         if self.world > 1:
             from accelerate import PartialState
 
@@ -68,16 +71,23 @@ class Helper:
 
 
 class Workers:
-    """Helper processes that load a maker of clips while the caller does, then make clips beside it."""
+    """Helper processes that load a maker of clips while the caller does, then make clips beside it.
 
-    def __init__(self, load: Load, count: int):
-        """count: processes in all, the calling one included."""
-        context = multiprocessing.get_context("spawn")
-        self._counter = context.Value("q", 0)
+    They are on their way from `start` on, and are given the run by `run`, once.
+    """
+
+    def __init__(self, load: Load):
+        self._load = load
+        self._context = multiprocessing.get_context("spawn")
+        self._counter = self._context.Value("q", 0)
         self._helpers: list[Helper] = []
-        for number in range(1, count):
-            link, far = context.Pipe()
-            process = context.Process(target=_help, args=(load, far, self._counter, number), daemon=True)
+
+    def start(self, count: int) -> None:
+        """Start helpers until there are `count` processes in all, the calling one included."""
+        for number in range(len(self._helpers) + 1, count):
+            link, far = self._context.Pipe()
+            task = (self._load, far, self._counter, number)
+            process = self._context.Process(target=_help, args=task, daemon=True)
             process.start()
             far.close()
             self._helpers.append(Helper(process, link, number))
@@ -110,8 +120,8 @@ class Workers:
         """End the helpers; their finished clips stay."""
         for helper in self._helpers:
             helper.process.terminate()
-        for helper in self._helpers:
-            helper.process.join()
+        while self._helpers:
+            self._helpers.pop().process.join()
 
     def _listen(self, helpers: list[Helper], task: tuple, made, timeout: float | None) -> None:
         """Take what helpers have to say; None waits until one has something."""

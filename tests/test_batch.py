@@ -104,7 +104,8 @@ def run_all(
     journal.verify(folder)
     pipelines = []
     for rank in range(world):
-        workers = Workers(load, count)
+        workers = Workers(load)
+        workers.start(count)
         try:
             pipelines.append(load_fake(pause))
             workers.run(pipelines[-1], jobs, run, rank=rank, world=world, batch_size=batch_size)
@@ -484,7 +485,7 @@ def test_a_run_with_a_missing_share_is_not_called_finished(tmp_path):
     run = shared(tmp_path)
     run = replace(run, created_utc=journal.claim(tmp_path, {**jobs.settings(), **run.settings()}))
     journal.verify(tmp_path)
-    workers = Workers(load_fake, 1)
+    workers = Workers(load_fake)
     workers.run(load_fake(), jobs, run, rank=1, world=2)
     with pytest.raises(OSError, match="clip 0 is in no part file"):
         journal.finish(tmp_path, len(jobs))
@@ -506,7 +507,8 @@ def test_two_workers_share_the_clips_and_progress_is_told_of_all(tmp_path):
     run = shared(tmp_path)
     run = replace(run, created_utc=journal.claim(tmp_path, {**jobs.settings(), **run.settings()}))
     journal.verify(tmp_path)
-    workers = Workers(load_fake, 2)
+    workers = Workers(load_fake)
+    workers.start(2)
     told = []
     try:
         workers.run(load_fake(0.5), jobs, run, made=lambda: told.append(1))

@@ -1,16 +1,34 @@
-"""The start of a worker: no garbage is looked for among what stays."""
+"""The start of workers: how many there are, and that no garbage is looked for among what stays."""
 
 import gc
 
 import pytest
 
-from vocalburst.gen.workers import starting
+from vocalburst.gen.workers import Workers, starting
 
 
 @pytest.fixture(autouse=True)
 def thawed():
     yield
     gc.unfreeze()
+
+
+def load_nothing():
+    return None
+
+
+def test_helpers_are_started_up_to_the_count_and_are_gone_after_close():
+    workers = Workers(load_nothing)
+    try:
+        numbers = []
+        for count in (1, 2, 2, 3):
+            workers.start(count)
+            numbers.append([helper.number for helper in workers._helpers])
+        assert numbers == [[], [1], [1], [1, 2]]
+        processes = [helper.process for helper in workers._helpers]
+    finally:
+        workers.close()
+    assert not workers._helpers and not any(process.is_alive() for process in processes)
 
 
 def test_the_collector_rests_while_starting_and_passes_by_what_is_there_then():
@@ -22,7 +40,7 @@ def test_the_collector_rests_while_starting_and_passes_by_what_is_there_then():
         assert not gc.isenabled()
         ring = Node()
         ring.itself = ring
-    assert gc.isenabled() and any(found is ring for found in gc.get_objects()) is False
+    assert gc.isenabled() and not any(found is ring for found in gc.get_objects())
     assert gc.get_freeze_count() > 0
     later = Node()
     assert any(found is later for found in gc.get_objects())
