@@ -59,6 +59,7 @@ def main() -> None:
     )
     parser.add_argument("settings", nargs="+", type=json.loads, help="JSON")
     parser.add_argument("--n", type=int, default=12, help="clips of each of thirty emotions")
+    parser.add_argument("--vocoder", help="another one than the checkpoint's, folder or hub id")
     parser.add_argument("--manifest", type=Path, default=Path("manifests/emogator/manifest.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("cache/waves"))
     arguments = parser.parse_args()
@@ -82,7 +83,7 @@ def main() -> None:
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
     print_row("the clips themselves", clips)
-    pipeline = load_generator()
+    pipeline = load_generator(vocoder=arguments.vocoder)
     for settings in arguments.settings:
         with under(pipeline.vocoder, settings):
             made = {
