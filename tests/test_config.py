@@ -1,9 +1,15 @@
 """The strict configuration loader."""
 
+from pathlib import Path
+
 import pytest
 
 from vocalburst.gen.config import Precision, Section, dump_config, load_config
+from vocalburst.gen.data.emotions import EMOGATOR_30
 from vocalburst.gen.data.errors import InputDataError
+from vocalburst.gen.train_config import TrainConfig
+
+TRAIN_PRESETS = sorted((Path(__file__).parents[1] / "configs" / "train").glob("*.yaml"))
 
 
 class Layer(Section):
@@ -87,3 +93,12 @@ def test_a_precision_is_read_as_it_is_written(tmp_path, written):
     assert load_config(tmp_path / "run.yaml", Run, [f"precision={written}"]) == settings
     (tmp_path / "again.yaml").write_text(dump_config(settings))
     assert load_config(tmp_path / "again.yaml", Run) == settings
+
+
+@pytest.mark.parametrize("path", TRAIN_PRESETS, ids=lambda path: path.stem)
+def test_the_train_presets_are_whole(path):
+    config = load_config(path, TrainConfig)
+    assert config.samples.warmup + config.samples.decay <= config.samples.total
+    if config.teacher is not None:
+        assert config.init is not None and config.teacher.guidance_of.keys() <= set(EMOGATOR_30)
+        assert config.teacher.autoguidance_interval[0] < config.teacher.autoguidance_interval[1]
