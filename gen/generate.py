@@ -137,6 +137,7 @@ def generate(args: argparse.Namespace) -> None:
     vocoder = args.vocoder or vocoder
 
     def load_on(place: str):
+        """A loader of what makes clips on a device; picklable, as a helper is handed it."""
         load = partial(load_maker, args.checkpoint, place, vocoder)
         if args.best_of is None:
             return load
@@ -155,8 +156,9 @@ def generate(args: argparse.Namespace) -> None:
         else:
             workers.close()
         ranks.join(device)
+        place = f"cuda:{ranks.local_rank}" if device == "cuda" and ranks.world > 1 else device
         with starting():
-            maker = load_on(f"cuda:{ranks.local_rank}" if device == "cuda" and ranks.world > 1 else device)()
+            maker = load_on(place)()
         make(args, maker, workers, ranks, repeated, device, vocoder, started)
     finally:
         workers.close()

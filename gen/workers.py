@@ -203,8 +203,8 @@ def load_maker(checkpoint: Path | None, device: str, vocoder: str | None):
 def starting() -> Iterator[None]:
     """No search for garbage meanwhile, nor ever among what is there at the end.
 
-    The modules behind torch and diffusers are a million objects that stay. To search them again and again while they
-    are imported, and once more when the process ends, took more than a second of each.
+    The modules behind torch and diffusers are some 360 000 objects that stay (`gc.get_freeze_count`), and the collector
+    would go through them again and again while they are imported, and once more when the process ends.
     """
     gc.disable()
     try:
