@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 import torch
-from test_train import assert_same_end, corpus, fresh_accelerate, metrics, train
+from training_fixtures import assert_same_end, corpus, fresh_accelerate, metrics, train
 
 from vocalburst.gen.config import load_config
 from vocalburst.gen.data.errors import InputDataError

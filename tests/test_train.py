@@ -1,29 +1,32 @@
-"""Training through the command line: learning, exact resuming, kills, mixes of corpora, several processes.
+"""Training through the command line: learning, mixes of corpora, precision, several processes.
 
-Most runs call the command's `main` in this process, which saves the seconds that importing torch takes; the kill and
-the launch of two processes are real processes.
+Most runs call the command's `main` in this process, which saves the seconds that importing torch takes; the launch of
+two processes is a real one.
 """
 
 import json
 import math
 import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
-import yaml
 from conftest import RATE, run_command, synthetic_burst
 from safetensors.torch import load_file
+from training_fixtures import (
+    PITCHES,
+    WEIGHTS,
+    corpus,
+    fresh_accelerate,
+    hume,
+    metrics,
+    train,
+    whole,
+    write_config,
+)
 
-from vocalburst.gen import train as train_command
 from vocalburst.gen.config import load_config
-from vocalburst.gen.data import prepare_command
 from vocalburst.gen.data.audio import SAMPLE_RATE
 from vocalburst.gen.data.manifest import Clip, read_manifest, write_manifest
 from vocalburst.gen.export import export
@@ -31,163 +34,7 @@ from vocalburst.gen.models.prior import ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.train_config import TrainConfig
 
-PITCHES = {"amusement": 300.0, "awe": 150.0, "fear": 500.0}
-WEIGHTS = "model/transformer/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    """Each run in this process starts as in a new one; one thread, so that bytes can be compared."""
-    from accelerate.state import AcceleratorState, GradientState
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    with torch.random.fork_rng():
-        yield
-    torch.set_num_threads(threads)
-
-
-def call(main, monkeypatch, *arguments) -> int:
-    """A command's exit code, its `main` called in this process."""
-    monkeypatch.setattr(sys, "argv", ["vocalburst", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as end:
-        return end.code or 0
-    return 0
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    """Twelve clips of three emotions in a folder, prepared by the command: the folder of the manifest."""
-    root = tmp_path_factory.mktemp("corpus")
-    for split, count in (("train", 3), ("dev", 1)):
-        for e, (emotion, pitch) in enumerate(PITCHES.items()):
-            folder = root / "clips" / split / emotion
-            folder.mkdir(parents=True)
-            for k in range(count):
-                wave = synthetic_burst(
-                    50 * (split == "dev") + 10 * e + k, 0.3 + 0.05 * k, pitch * (1 + 0.1 * k)
-                )
-                soundfile.write(folder / f"{split}{k}_{emotion}.wav", wave, RATE)
-    with pytest.MonkeyPatch.context() as patch:
-        code = call(
-            prepare_command.main, patch, "folder", root / "clips", "--corpus", "toy",
-            "--speaker-pattern", r"/(?P<speaker>[a-z]+\d)_", "--out", root / "manifest",
-        )  # fmt: skip
-    assert code == 0
-    return root
-
-
-@pytest.fixture(scope="module")
-def hume(corpus) -> Path:
-    """A second corpus: soft intensities of ten emotions, country and age; no clip names its speaker."""
-    folder = corpus / "hume"
-    folder.mkdir()
-    clips = []
-    for k in range(4):
-        wave = synthetic_burst(100 + k, 0.4, 250 + 30 * k)
-        soundfile.write(folder / f"{k}.wav", wave, RATE)
-        record = {
-            "id": f"hume-{k}", "path": f"{k}.wav", "corpus": "hume", "split": "train" if k < 3 else "dev",
-            "labelled": "exvo-10", "emotions": {"awe": 0.25, "horror": 1.0, "fear": 0.6}, "age": 25.0 + k,
-            "country": ("china", "venezuela")[k % 2], "seconds": 0.4, "active_seconds": 0.3,
-            "level_db": -20.0, "peak_db": -6.0,
-        }  # fmt: skip
-        clips.append(Clip(**record))
-    write_manifest(folder / "manifest.jsonl", clips)
-    return folder / "manifest.jsonl"
-
-
-def settings(corpus: Path, output: Path, **changes) -> dict:
-    """A run of 8 steps of 4 clips; `changes` replace whole sections or keys."""
-    values = {
-        "output": str(output),
-        "batch_size": 4,
-        "data": {
-            "manifests": [{"path": str(corpus / "manifest" / "manifest.jsonl")}],
-            "cache": str(corpus / "cache"), "p_pitch": 0.3, "p_crop": 0.3,
-        },
-        "model": {"patch": 4, "dim": 32, "n_layers": 2, "n_heads": 2, "bottleneck": 16, "dropout": 0.1},
-        "optimizer": {"lr": 0.003, "lr_matrices": 0.003},
-        "ema": {"decay": 0.9},
-        "samples": {"total": 32, "warmup": 8, "decay": 16, "log_every": 4, "save_every": 16, "keep": 3},
-        "validation": {"clips": 3, "emotions": ["awe", "fear"], "steps": 2},
-    }  # fmt: skip
-    for key, value in changes.items():
-        values[key] = {**values[key], **value} if isinstance(values.get(key), dict) else value
-    return values
-
-
-def write_config(corpus: Path, output: Path, **changes) -> Path:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    path = output.parent / f"{output.name}.yaml"
-    path.write_text(yaml.safe_dump(settings(corpus, output, **changes)))
-    return path
-
-
-def train(monkeypatch, corpus: Path, output: Path, *arguments, expect: int = 0, **changes) -> Path:
-    from accelerate.state import AcceleratorState, GradientState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    config = write_config(corpus, output, **changes)
-    assert call(train_command.main, monkeypatch, "--config", config, *arguments) == expect
-    return output
-
-
-def metrics(run: Path, *without: str) -> list[dict]:
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{key: value for key, value in line.items() if key not in without} for line in lines]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def assert_same_tensors(first, second, where: str = "") -> None:
-    """Equality to the bit of two structures of tensors and numbers."""
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), where
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), where
-        for key in first:
-            assert_same_tensors(first[key], second[key], f"{where}/{key}")
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), where
-        for place, (a, b) in enumerate(zip(first, second, strict=True)):
-            assert_same_tensors(a, b, f"{where}/{place}")
-    else:
-        assert first == second, where
-
-
-def assert_same_end(run: Path, other: Path) -> None:
-    """Weights, averages, optimisers and metrics of two finished runs agree to the bit."""
-    last = "checkpoints/000000000032"
-    assert_same_tensors(
-        load_file(run / last / "model.safetensors"), load_file(other / last / "model.safetensors")
-    )
-    states = ["custom_checkpoint_0.pkl", *sorted(path.name for path in (run / last).glob("*.bin"))]
-    assert len(states) >= 3  # two optimisers and the averages
-    for name in states:
-        first, second = (torch.load(r / last / name, weights_only=False) for r in (run, other))
-        assert_same_tensors(first, second, name)
-    assert (run / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()
-    assert metrics(run, "clips_per_second") == metrics(other, "clips_per_second")
-
-
-@pytest.fixture(scope="module")
-def whole(corpus, tmp_path_factory, tiny_checkpoint) -> Path:
-    """An uninterrupted run of 8 steps that writes everything a run can write."""
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        torch.set_num_threads(1)
-        return train(
-            patch, corpus, tmp_path_factory.mktemp("runs") / "whole",
-            samples={"validate_every": 16, "snapshots": [8]},
-            validation={"vocoder": str(tiny_checkpoint / "vocoder")},
-        )  # fmt: skip
+__all__ = ["corpus", "fresh_accelerate", "hume", "whole"]  # fixtures
 
 
 def test_a_run_leaves_all_its_files(whole, corpus):
@@ -239,87 +86,6 @@ def test_snapshots_and_the_end_hold_averaged_weights(whole):
     assert any(not torch.equal(average[key], early[key]) for key in last)
 
 
-def copy_run(whole: Path, target: Path, keep: str = "000000000016") -> Path:
-    """The run as it lay there after 16 samples, but for its metrics, which a kill left further on."""
-    shutil.copytree(whole, target)
-    for path in (target / "checkpoints").iterdir():
-        if path.name != keep:
-            shutil.rmtree(path)
-    shutil.rmtree(target / "model")
-    return target
-
-
-def same_options(tiny_checkpoint) -> dict:
-    return {
-        "samples": {"validate_every": 16, "snapshots": [8]},
-        "validation": {"vocoder": str(tiny_checkpoint / "vocoder")},
-    }
-
-
-@pytest.mark.parametrize("named", [False, True])
-def test_resume_is_exact(monkeypatch, corpus, whole, tmp_path, tiny_checkpoint, named):
-    """4 steps and 4 more after a resume are 8 steps, to the bit."""
-    run = copy_run(whole, tmp_path / "again")
-    resume = run / "checkpoints" / "000000000016" if named else "latest"
-    train(monkeypatch, corpus, run, "--resume", resume, **same_options(tiny_checkpoint))
-    assert_same_end(run, whole)
-
-
-def test_resume_is_exact_with_worker_processes_and_accumulation(monkeypatch, corpus, tmp_path):
-    options = {"batch_size": 2, "gradient_accumulation": 2, "workers": 1}
-    first = train(monkeypatch, corpus, tmp_path / "first", **options)
-    assert [line["seen"] for line in metrics(first) if "loss" in line] == list(range(4, 33, 4))
-    second = copy_run(first, tmp_path / "second")
-    train(monkeypatch, corpus, second, "--resume", "latest", **options)
-    assert_same_end(second, first)
-
-
-def test_a_half_written_save_is_passed_over(monkeypatch, corpus, whole, tmp_path, tiny_checkpoint):
-    run = copy_run(whole, tmp_path / "cut")
-    part = run / "checkpoints" / ".000000000032.part"
-    part.mkdir()
-    (part / "model.safetensors").write_bytes(b"half")
-    old_model = run / ".model.part"
-    old_model.mkdir()
-    (old_model / "leftover").write_bytes(b"x")
-    train(monkeypatch, corpus, run, "--resume", "latest", **same_options(tiny_checkpoint))
-    assert_same_end(run, whole)
-    assert not part.exists() and not (run / "model" / "leftover").exists()
-
-
-def test_a_kill_in_the_first_save_is_no_dead_end(monkeypatch, corpus, tmp_path):
-    (tmp_path / "run" / "checkpoints" / ".000000000016.part").mkdir(parents=True)
-    short = {"total": 8, "save_every": 0}
-    run = train(monkeypatch, corpus, tmp_path / "run", "--resume", "latest", samples=short)
-    assert (run / WEIGHTS).exists()
-
-
-def test_a_killed_process_loses_nothing_older(monkeypatch, corpus, tmp_path):
-    """SIGKILL at a moment nobody chose; the run then ends where an unharmed one ends."""
-    options = {"samples": {"save_every": 4, "keep": 2}}
-    unharmed = train(monkeypatch, corpus, tmp_path / "unharmed", **options)
-    run = tmp_path / "killed"
-    config = write_config(corpus, run, **options)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vocalburst.gen.train", "--config", config],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    checkpoints, end = run / "checkpoints", time.monotonic() + 200
-    while not (checkpoints.is_dir() and any(p.name.isdigit() for p in checkpoints.iterdir())):
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.01)
-    time.sleep(0.15)  # somewhere in a later step or save
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    whole_ones = [p for p in checkpoints.iterdir() if p.name.isdigit()]
-    assert whole_ones
-    for path in whole_ones:
-        load_file(path / "model.safetensors")
-    train(monkeypatch, corpus, run, "--resume", "latest", **options)
-    assert_same_end(run, unharmed)
-
-
 @pytest.fixture(scope="module")
 def trained_checkpoint(whole, tiny_checkpoint, tmp_path_factory) -> Path:
     """The run `whole` as a checkpoint folder, weights in float16."""
@@ -347,26 +113,6 @@ def test_a_checkpoint_of_other_sizes_is_no_start(monkeypatch, corpus, trained_ch
     options = {"init": str(trained_checkpoint), "model": {"dim": 64}}
     train(monkeypatch, corpus, tmp_path / "run", expect=3, **options)
     assert f"{trained_checkpoint}: its denoiser has dim 32, this run needs 64" in capsys.readouterr().err
-
-
-def test_a_second_start_refuses(monkeypatch, corpus, whole, tmp_path, capsys):
-    before = files(whole)
-    config = write_config(corpus, tmp_path / "x")
-    arguments = ("--config", config, "--set", f"output={whole}")
-    assert call(train_command.main, monkeypatch, *arguments) == 3
-    assert "already holds a run; pass --resume latest" in capsys.readouterr().err
-    assert files(whole) == before
-
-
-def test_resuming_a_finished_run_changes_no_weights(monkeypatch, corpus, whole, tmp_path, tiny_checkpoint):
-    shutil.copytree(whole, tmp_path / "done")
-    train(monkeypatch, corpus, tmp_path / "done", "--resume", "latest", **same_options(tiny_checkpoint))
-    assert (tmp_path / "done" / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
-
-
-def test_resume_from_nowhere(monkeypatch, corpus, tmp_path, capsys):
-    train(monkeypatch, corpus, tmp_path / "run", "--resume", tmp_path / "none", expect=3)
-    assert "none: no such checkpoint folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
-from test_train import WEIGHTS, assert_same_end, corpus, fresh_accelerate, metrics, train, write_config
+from training_fixtures import WEIGHTS, assert_same_end, corpus, fresh_accelerate, metrics, train, write_config
 
 from vocalburst.gen.config import load_config
 from vocalburst.gen.data.manifest import manifest_root, read_manifest
