@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffusers import ModelMixin, SchedulerMixin
@@ -27,6 +28,7 @@ GENERATION_DEFAULTS = {
     "stretch": 1.0,  # of the noise levels, see `sampling.stretched`
     "grain": 1.0,  # how much of what the refiner adds
     "steadying": 0.0,  # of the level from frame to frame, see `refiner.steadied`
+    "moderation": {},  # emotion -> share of its weight that is spread over all emotions, see `Synthesis.moderated`
     "license": "Apache-2.0",
 }
 
@@ -39,6 +41,19 @@ def load_settings(folder: Path) -> dict:
             f"{folder}: generation.json has settings of another version of vocalburst: {', '.join(sorted(unknown))}"
         )
     return {**GENERATION_DEFAULTS, **settings}
+
+
+def check_moderation(folder: Path, moderation: dict[str, float], emotions: Sequence[str]) -> None:
+    """Raise MissingModelError for shares of emotions that the denoiser does not know, or outside 0 to 1."""
+    for name, share in moderation.items():
+        if name not in emotions:
+            raise MissingModelError(
+                f"{folder}: generation.json moderates {name}, which the denoiser does not know"
+            )
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise MissingModelError(
+                f"{folder}: generation.json moderates {name} by {share!r}, expected 0 to 1"
+            )
 
 
 def load_parts(folder: Path, vocoder: str | Path) -> dict[str, ModelMixin | SchedulerMixin | None]:
@@ -63,7 +78,9 @@ def load_parts(folder: Path, vocoder: str | Path) -> dict[str, ModelMixin | Sche
             raise MissingModelError(
                 f"{folder}: a denoiser of {network.config.n_mels} mel bins, a normaliser of {mel.n_mels}"
             )
-    if guide is None and load_settings(folder)["guidance_by"] == "guide":
+    settings = load_settings(folder)
+    check_moderation(folder, settings["moderation"], transformer.config.emotions)
+    if guide is None and settings["guidance_by"] == "guide":
         raise MissingModelError(f"{folder}: guidance_by is guide, but the checkpoint has no folder guide")
     outline = optional(OutlineEncoder, "outline")
     if (outline.config.size if outline else 0) != transformer.config.outline:

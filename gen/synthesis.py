@@ -121,9 +121,19 @@ class Synthesis:
         """[B, E] weights of the checkpoint's emotions."""
         return torch.tensor([[spec.vector.get(name, 0.0) for name in self.emotions] for spec in specs])
 
+    def moderated(self, emotion: torch.Tensor) -> torch.Tensor:
+        """Weights [B, E] as the denoiser is told them: of a moderated emotion a share goes to all emotions alike.
+
+        A guided student overdoes some emotions, each in its own measure (docs/sound.md); `moderation` of the settings
+        takes that back.
+        """
+        share = torch.tensor([self.defaults["moderation"].get(name, 0.0) for name in self.emotions])
+        spread = (emotion * share).sum(dim=1, keepdim=True) / len(self.emotions)
+        return emotion * (1 - share) + spread
+
     def condition(self, specs: Sequence[BurstSpec], drawn: Sequence[Attributes]) -> Condition:
         """The condition of a batch. A clip of an asked-for duration is one that was cut to its voice-active part."""
-        emotion = self.emotion(specs)
+        emotion = self.moderated(self.emotion(specs))
         asked = [spec.duration is not None for spec in specs]
         cropped = AUGMENTATIONS.index("cropped")
         augmentation = torch.zeros(len(specs), len(AUGMENTATIONS))

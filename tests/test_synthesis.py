@@ -1,5 +1,7 @@
 """What `generate` loads: the bytes of the pipeline, without the modules that only a diffusers pipeline needs."""
 
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -72,3 +74,57 @@ def test_clips_of_both_lengths_in_one_call_come_in_order_and_as_alone(synthesise
     for spec, burst in zip(specs, synthesiser.synthesise(specs), strict=True):
         assert burst.seed == spec.seed
         assert burst.wave.tobytes() == synthesiser.synthesise([spec])[0].wave.tobytes()
+
+
+@pytest.fixture
+def moderate(tiny_checkpoint, tmp_path):
+    """Of a checkpoint that moderates awe by 0.4, or as told."""
+
+    def load(**shares: float) -> Synthesiser:
+        folder = tmp_path / "moderate"
+        shutil.copytree(tiny_checkpoint, folder, dirs_exist_ok=True)
+        settings = json.loads((folder / "generation.json").read_text())
+        (folder / "generation.json").write_text(json.dumps({**settings, "moderation": shares}))
+        return load_synthesiser(folder)
+
+    return load
+
+
+def test_a_moderated_emotion_gives_a_share_to_all_alike(moderate, synthesiser):
+    mild = moderate(awe=0.4)
+    specs = [
+        replace(SPEC, vector=vector) for vector in ({"awe": 1.0}, {"fear": 0.5}, {"awe": 0.5, "fear": 0.5})
+    ]
+    plain, moderated = synthesiser.emotion(specs), mild.moderated(mild.emotion(specs))
+    awe, fear = (mild.emotions.index(name) for name in ("awe", "fear"))
+    expected = plain.clone()
+    expected[0] = 0.4 / 30
+    expected[0, awe] += 0.6
+    expected[2] = 0.2 / 30
+    expected[2, awe] += 0.3
+    expected[2, fear] += 0.5
+    torch.testing.assert_close(moderated, expected)
+    assert torch.equal(synthesiser.moderated(plain), plain)
+    torch.testing.assert_close(mild.condition(specs, [mild.attributes(s) for s in specs]).emotion, expected)
+
+
+def test_moderation_of_one_emotion_changes_no_byte_of_another(moderate, synthesiser):
+    mild = moderate(awe=0.4)
+    for name, same in (("fear", True), ("awe", False)):
+        (before,), (after,) = (
+            one.synthesise([replace(SPEC, vector={name: 1.0})]) for one in (synthesiser, mild)
+        )
+        assert (before.wave.tobytes() == after.wave.tobytes()) is same
+
+
+@pytest.mark.parametrize(
+    ("shares", "sentence"),
+    [
+        ({"glee": 0.4}, "generation.json moderates glee, which the denoiser does not know"),
+        ({"awe": 1.4}, "generation.json moderates awe by 1.4, expected 0 to 1"),
+        ({"awe": "much"}, "generation.json moderates awe by 'much', expected 0 to 1"),
+    ],
+)
+def test_a_moderation_that_means_nothing_is_refused(moderate, shares, sentence):
+    with pytest.raises(MissingModelError, match=sentence):
+        moderate(**shares)
