@@ -1,4 +1,4 @@
-"""Jobs, journal, resume and sharing, with a fake pipeline whose sound is noise of the clip's seed."""
+"""Running jobs: journal, resume, kills, sharing among workers and ranks, memory."""
 
 import csv
 import errno
@@ -8,172 +8,31 @@ import multiprocessing
 import os
 import random
 import signal
-import time
 import tracemalloc
-from collections import namedtuple
 from dataclasses import replace
-from itertools import chain, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from conftest import synthetic_burst
+from batch_fixtures import (
+    contents,
+    fixed_time,
+    load_dying,
+    load_fake,
+    load_refusing,
+    request_jobs,
+    run_all,
+    shared,
+    whole,
+)
 
 from vocalburst.gen import batch, journal
-from vocalburst.gen.batch import Run, pending
-from vocalburst.gen.data.audio import encode_wave, read_wave, write_file
-from vocalburst.gen.data.emotions import parse_request
+from vocalburst.gen.data.audio import read_wave, write_file
 from vocalburst.gen.data.errors import InputDataError, MissingModelError
 from vocalburst.gen.generated import GeneratedClip, read_generated
-from vocalburst.gen.jobs import RepeatedJobs, RequestedJobs
-from vocalburst.gen.sweep import EmotionSweep, IntensitySweep
-from vocalburst.gen.variation import open_variations
+from vocalburst.gen.jobs import RepeatedJobs
 from vocalburst.gen.workers import Workers
 
-EMOTIONS = ("awe", "fear", "embarrassment")
-Burst = namedtuple("Burst", "wave mel voice duration seed stretch")
-
-
-class FakePipeline:
-    """Counts what it is asked for; `pause` seconds a clip."""
-
-    def __init__(self, pause: float = 0.0):
-        self.pause = pause
-        self.made = 0
-        self.largest_call = 0
-
-    def synthesise(self, specs):
-        self.largest_call = max(self.largest_call, len(specs))
-        return [self.burst(spec) for spec in specs]
-
-    def burst(self, spec) -> Burst:
-        time.sleep(self.pause)
-        self.made += 1
-        rng = np.random.default_rng(spec.seed)
-        wave = rng.uniform(-1, 1, int(rng.integers(500, 1500))).astype(np.float32)
-        voice = int(rng.integers(9)) if spec.voice is None else spec.voice
-        mel = rng.normal(size=(100, 4)).astype(np.float32)
-        stretch = None if spec.duration is None else 1.0
-        return Burst(wave, mel, voice, spec.duration or 1.0, spec.seed, stretch)
-
-
-def load_fake(pause: float = 0.0) -> FakePipeline:
-    return FakePipeline(pause)
-
-
-def load_refusing():
-    raise MissingModelError("checkpoint/model.safetensors: is cut short")
-
-
-def load_dying():
-    os._exit(9)
-
-
-def request_jobs(n: int, /, *emotions: str, **changes) -> RequestedJobs:
-    jobs = RequestedJobs(
-        requests=tuple(parse_request(name, EMOTIONS) for name in emotions or ("awe",)),
-        n=n,
-        intensity=1.0,
-        run_seed=0,
-        steps=2,
-        guidance=1.5,
-        scheduler="euler",
-        voice=None,
-        duration=None,
-        file_format="wav",
-        raw=False,
-        trim=False,
-        folders=len(emotions) > 1,
-    )
-    return replace(jobs, **changes)
-
-
-def shared(folder: Path, **changes) -> Run:
-    run = Run(folder, "ab" * 32, "CC-BY-4.0", "checkpoint", "cpu", "0.1.0", "2.11.0", save_mel=False)
-    return replace(run, **changes)
-
-
-def run_all(
-    folder, jobs, *, load=load_fake, pause=0.0, count=1, world=1, batch_size=1, overwrite=False, **changes
-):
-    """What the command does, with the ranks one after the other. Returns the pipelines of the ranks."""
-    run = shared(folder, **changes)
-    settings = {**jobs.settings(), **run.settings()}
-    run = replace(run, created_utc=journal.claim(folder, settings, overwrite=overwrite))
-    journal.verify(folder)
-    pipelines = []
-    for rank in range(world):
-        workers = Workers(load)
-        workers.start(count)
-        try:
-            pipelines.append(load_fake(pause))
-            workers.run(pipelines[-1], jobs, run, rank=rank, world=world, batch_size=batch_size)
-        finally:
-            workers.close()
-    journal.finish(folder, len(jobs))
-    return pipelines
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Hash of every file under a folder."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-@pytest.fixture(autouse=True)
-def fixed_time(monkeypatch):
-    """So that whole folders can be compared, manifest included."""
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-
-
-@pytest.fixture
-def whole(tmp_path) -> dict[str, str]:
-    """The folder of an undisturbed run of 12 clips."""
-    run_all(tmp_path / "whole", request_jobs(6, "awe", "fear"))
-    return contents(tmp_path / "whole")
-
-
-def test_a_clip_depends_neither_on_n_nor_on_the_other_emotions():
-    few, many = request_jobs(3, "fear"), request_jobs(50, "awe", "fear", folders=False)
-    in_many = {(job.emotion, job.index): job for job in many}
-    for job in few:
-        assert replace(job, position=0) == replace(in_many["fear", job.index], position=0)
-
-
-def test_a_million_jobs_cost_nothing_until_they_are_taken():
-    tracemalloc.start()
-    jobs = request_jobs(10**6, "awe", "fear")
-    first = list(islice(jobs, 3))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert len(jobs) == 2 * 10**6 and [job.position for job in first] == [0, 1, 2]
-    assert peak < 100_000
-
-
-@pytest.mark.parametrize(("world", "count"), [(1, 1), (1, 4), (3, 1), (2, 3)])
-def test_every_unfinished_job_is_taken_once_and_in_rising_order(world, count):
-    jobs = request_jobs(40, "awe", "fear")
-    rng = random.Random(world * 10 + count)
-    done = bytearray(rng.randrange(2) for _ in range(80))
-    taken = []
-    for rank in range(world):
-        numbers = iter(range(1000))
-        drawers = [
-            pending(jobs, done, lambda rank=rank, numbers=numbers: next(numbers) * world + rank)
-            for _ in range(count)
-        ]
-        own: list[list[int]] = [[] for _ in drawers]
-        while drawers:
-            place = rng.randrange(len(drawers))
-            job = next(drawers[place], None)
-            if job is None:
-                del drawers[place]
-                taken.append(own.pop(place))
-            else:
-                own[place].append(job.position)
-    assert all(positions == sorted(positions) for positions in taken)
-    assert sorted(chain(*taken)) == [position for position in range(80) if not done[position]]
+__all__ = ["fixed_time", "whole"]  # fixtures
 
 
 @pytest.mark.parametrize(
@@ -333,151 +192,6 @@ def test_a_manifest_can_be_made_again_from_what_it_says(tmp_path):
     ours, theirs = contents(tmp_path / "again"), contents(tmp_path / "run")
     assert ours.pop("run.json") != theirs.pop("run.json")
     assert ours == theirs
-
-
-def test_sweeps_share_their_seed_and_differ_in_the_vector(tmp_path):
-    start, end = (parse_request(name, EMOTIONS) for name in ("awe", "fear"))
-    sweep = EmotionSweep(start, end, 1.0, 3)
-    jobs = list(replace(request_jobs(2), requests=(sweep.request,), sweep=sweep))
-    assert [job.file_name for job in jobs] == [
-        f"awe+fear_0_{index:05d}_p{number:02d}.wav" for index in range(2) for number in range(3)
-    ]
-    assert [job.position for job in jobs] == list(range(6))
-    assert len({job.seed for job in jobs[:3]}) == 1 and len({job.seed for job in jobs}) == 2
-    assert [job.vector for job in jobs[:3]] == [{"awe": 1.0}, {"awe": 0.5, "fear": 0.5}, {"fear": 1.0}]
-    assert [job.sweep_position for job in jobs[:3]] == [0.0, 0.5, 1.0]
-    assert {tuple(job.prior_vector.items()) for job in jobs} == {(("awe", 0.5), ("fear", 0.5))}
-
-
-def test_a_sweep_of_intensities_is_made_of_the_clips_of_single_runs():
-    swept = list(request_jobs(2, "awe", "fear", sweep=IntensitySweep(0.2, 1.0, 5)))
-    assert len(swept) == 20
-    for job in swept:
-        (single,) = [
-            alone
-            for alone in request_jobs(2, "awe", "fear", intensity=job.intensity)
-            if (alone.emotion, alone.index) == (job.emotion, job.index)
-        ]
-        assert (job.seed, job.intensity) == (single.seed, single.intensity)
-        assert job.vector == {job.emotion: job.intensity}
-
-
-@pytest.fixture
-def two_clips(tmp_path):
-    for seed in (0, 1):
-        (tmp_path / f"clip {seed}.wav").write_bytes(encode_wave(synthetic_burst(seed)))
-    return [tmp_path / "clip 0.wav", tmp_path / "clip 1.wav"]
-
-
-def varied_jobs(clips, strength=0.5, **changes) -> RequestedJobs:
-    return request_jobs(2, "awe", "fear", variations=open_variations(clips, strength, (0.2, 2.0)), **changes)
-
-
-def test_every_emotion_varies_every_clip_under_its_own_noise(two_clips):
-    jobs = list(varied_jobs(two_clips))
-    assert [job.file_name for job in jobs[:3]] == [
-        "awe/awe_0_00000_clip_0.wav", "awe/awe_0_00000_clip_1.wav", "awe/awe_0_00001_clip_0.wav",
-    ]  # fmt: skip
-    assert len(jobs) == len({job.seed for job in jobs}) == 8
-    weaker = list(varied_jobs(two_clips, 0.25))
-    assert [job.seed for job in weaker] == [job.seed for job in jobs]  # only the strength changes
-    assert jobs[0].sampling != weaker[0].sampling
-    (alone,) = [job for job in varied_jobs(two_clips[1:]) if job.file_name == jobs[1].file_name]
-    assert alone.seed == jobs[1].seed
-
-
-@pytest.mark.parametrize("kind", ["sweep", "like", "best"])
-def test_a_manifest_of_every_kind_can_be_made_again(tmp_path, two_clips, kind):
-    start, end = (parse_request(name, EMOTIONS) for name in ("awe", "fear"))
-    sweep = EmotionSweep(start, end, 1.0, 3)
-    jobs = {
-        "sweep": replace(request_jobs(2), requests=(sweep.request,), sweep=sweep),
-        "like": varied_jobs(two_clips),
-        "best": request_jobs(3, best_of=4, selected_by=("fake-1",)),
-    }[kind]  # fmt: skip
-    run_all(tmp_path / "run", jobs)
-    rows = list(read_generated(tmp_path / "run" / "manifest.jsonl"))
-    if kind == "like":
-        digest = hashlib.sha256(two_clips[0].read_bytes()).hexdigest()
-        assert (rows[0].like, rows[0].like_sha256, rows[0].strength) == (str(two_clips[0]), digest, 0.5)
-        with soundfile.SoundFile(tmp_path / "run" / rows[0].file_name) as file:
-            assert f"; like={digest}; strength=0.5" in file.comment
-    if kind == "best":
-        assert {(row.best_of, row.selected_by) for row in rows} == {(4, ("fake-1",))}
-        with soundfile.SoundFile(tmp_path / "run" / rows[0].file_name) as file:
-            assert file.comment.endswith("; best_of=4; selected_by=fake-1")
-    run_all(tmp_path / "again", RepeatedJobs(tmp_path / "run" / "manifest.jsonl"))
-    ours, theirs = contents(tmp_path / "again"), contents(tmp_path / "run")
-    assert ours.pop("run.json") != theirs.pop("run.json")
-    assert ours == theirs
-
-
-def test_a_manifest_of_variations_needs_their_clips(tmp_path, two_clips):
-    run_all(tmp_path / "run", varied_jobs(two_clips))
-    manifest = tmp_path / "run" / "manifest.jsonl"
-    moved = two_clips[1].rename(tmp_path / "moved.wav")
-    with pytest.raises(
-        InputDataError, match=r"_clip_1.wav varies .*clip 1.wav, which is not there; name it with"
-    ):
-        RepeatedJobs(manifest)
-    run_all(tmp_path / "again", RepeatedJobs(manifest, (moved,)))
-    assert (tmp_path / "again" / "manifest.jsonl").read_bytes() == manifest.read_bytes()
-    two_clips[0].write_bytes(moved.read_bytes())
-    with pytest.raises(
-        InputDataError, match=r"clip 0.wav: is not the clip that awe/awe_0_00000_clip_0.wav of"
-    ):
-        RepeatedJobs(manifest, (moved,))
-
-
-NEW_FIELDS = {
-    "stretch", "prior_vector", "sweep_position", "like", "like_sha256", "strength", "best_of", "selected_by",
-}  # fmt: skip
-
-
-def test_rows_of_early_versions_are_made_again_as_they_were(tmp_path):
-    """They lack the fields that came later; a duration was not yet kept by stretching."""
-    run_all(tmp_path / "run", request_jobs(2, duration=0.5))
-    rows = [json.loads(line) for line in (tmp_path / "run" / "manifest.jsonl").read_text().splitlines()]
-    old = [{key: value for key, value in row.items() if key not in NEW_FIELDS} for row in rows]
-    assert len(rows[0]) - len(old[0]) == len(NEW_FIELDS)
-    (tmp_path / "old.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
-    assert [job.stretched for job in RepeatedJobs(tmp_path / "old.jsonl")] == [False, False]
-    assert [job.stretched for job in RepeatedJobs(tmp_path / "run" / "manifest.jsonl")] == [True, True]
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"like": "a.wav"}, "like, like_sha256 and strength belong together"),
-        ({"best_of": 4}, "best_of and selected_by belong together"),
-        ({"selected_by": ["x"]}, "best_of and selected_by belong together"),
-        ({"sweep_position": 1.2}, "sweep_position"),
-    ],
-)
-def test_rows_that_tell_half_a_story(tmp_path, change, sentence):
-    run_all(tmp_path, request_jobs(1))
-    row = json.loads((tmp_path / "manifest.jsonl").read_text())
-    (tmp_path / "bad.jsonl").write_text(json.dumps({**row, **change}) + "\n")
-    with pytest.raises(InputDataError, match=f"line 1: .*{sentence}"):
-        RepeatedJobs(tmp_path / "bad.jsonl")
-
-
-def test_settings_of_a_plain_run_are_those_of_early_versions(two_clips):
-    """Else a run that an early version began would be refused."""
-    plain = request_jobs(1).settings()
-    names = "emotions n intensity seed steps guidance scheduler voice duration format raw trim"
-    assert list(plain) == names.split()
-    more = varied_jobs(two_clips, best_of=2, selected_by=("x",), sweep=IntensitySweep(0.5, 1.0, 2)).settings()
-    assert set(more) - set(plain) == {"like", "best_of", "selected_by", "sweep"}
-
-
-@pytest.mark.parametrize("name", ["../x.wav", "/x.wav", "a/../../x.wav", "a\\x.wav", "C:x.wav"])
-def test_a_manifest_whose_files_leave_the_folder_is_refused(tmp_path, name):
-    run_all(tmp_path, request_jobs(1))
-    row = json.loads((tmp_path / "manifest.jsonl").read_text())
-    (tmp_path / "bad.jsonl").write_text(json.dumps({**row, "file_name": name}) + "\n")
-    with pytest.raises(InputDataError, match=r"line 1.*leaves the folder"):
-        RepeatedJobs(tmp_path / "bad.jsonl")
 
 
 def test_a_run_with_a_missing_share_is_not_called_finished(tmp_path):
