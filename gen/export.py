@@ -35,7 +35,7 @@ def export(
     from vocalburst.gen.models.refiner import MelRefiner
     from vocalburst.gen.models.transformer import BurstTransformer
     from vocalburst.gen.models.vocoder import load_vocoder
-    from vocalburst.gen.parts import GENERATION_DEFAULTS
+    from vocalburst.gen.parts import GENERATION_DEFAULTS, check_moderation
     from vocalburst.gen.pipeline import BurstPipeline
     from vocalburst.gen.run_folder import written_whole
     from vocalburst.gen.sampling import build_scheduler
@@ -57,6 +57,7 @@ def export(
         load_part(OutlineEncoder, model / "outline") if (model / "outline").is_dir() else None,
         None if refiner is None else load_part(MelRefiner, refiner).half(),
     )
+    check_moderation(out, defaults["moderation"], pipeline.emotions)
     pipeline.defaults = defaults
     with written_whole(out) as part:
         pipeline.save_pretrained(part)

@@ -43,8 +43,12 @@ def load_settings(folder: Path) -> dict:
     return {**GENERATION_DEFAULTS, **settings}
 
 
-def check_moderation(folder: Path, moderation: dict[str, float], emotions: Sequence[str]) -> None:
-    """Raise MissingModelError for shares of emotions that the denoiser does not know, or outside 0 to 1."""
+def check_moderation(folder: Path, moderation: object, emotions: Sequence[str]) -> None:
+    """Raise MissingModelError unless it is shares, 0 to 1, of emotions that the denoiser knows."""
+    if not isinstance(moderation, dict):
+        raise MissingModelError(
+            f"{folder}: expected a moderation such as {{'{emotions[0]}': 0.5}}, got {moderation!r}"
+        )
     for name, share in moderation.items():
         if name not in emotions:
             raise MissingModelError(

@@ -81,6 +81,17 @@ def test_an_unknown_setting(monkeypatch, capsys, run_folder, tiny_checkpoint, tm
     assert code == 3 and "unknown setting 'step'" in capsys.readouterr().err
 
 
+def test_a_moderation_that_could_not_be_loaded_is_not_written(
+    monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path
+):
+    code = export(
+        monkeypatch, "--run", run_folder, "--vocoder", tiny_checkpoint / "vocoder", "--out", tmp_path / "out",
+        "--settings", '{"moderation": {"glee": 0.5}}',
+    )  # fmt: skip
+    assert code == 4 and "moderates glee, which the denoiser does not know" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_vocoder_of_another_front_end(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path):
     vocoder = Path(shutil.copytree(tiny_checkpoint / "vocoder", tmp_path / "vocoder"))
     config = json.loads((vocoder / "config.json").read_text())
