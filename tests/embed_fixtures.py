@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from clips_fixtures import EMOTIONS, write_tree
 from recogniser_fixtures import SMALL
-from test_clips import EMOTIONS, write_tree
 
 from vocalburst.eval.clips import open_clips
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clips_fixtures import EMOTIONS, record, write_real
 from conftest import synthetic_burst
 from embed_fixtures import Bands, answering, clips, same
-from test_clips import EMOTIONS, record, write_real
 
 from vocalburst.eval import listening
 from vocalburst.eval.clips import ClipSet, Source, open_clips

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clips_fixtures import write_entry, write_real, write_tree
 from embed_fixtures import Bands, Network, same
 from recogniser_fixtures import SMALL
-from test_clips import write_entry, write_real, write_tree
 
 from vocalburst.eval.clips import open_clips
 from vocalburst.eval.embed import EmbeddedClips, embed, embed_each, main

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from clips_fixtures import EMOTIONS, write_entry, write_real, write_tree
 from conftest import run_command
 from embed_fixtures import Bands, answering
 from recogniser_fixtures import SMALL
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from test_clips import EMOTIONS, write_entry, write_real, write_tree
 
 from vocalburst.eval import emotion_statistics as module
 from vocalburst.eval import listening
