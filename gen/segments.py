@@ -10,8 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
-from vocalburst.gen.dataset import normalise_level
-
 PEAK = 0.99  # no gain lifts a piece above this
 
 
@@ -21,7 +19,6 @@ class SegmentDataset(Dataset):
     waves: anything indexable by clip number, such as `WaveStore`. An epoch visits every clip once, shuffled.
     candidates: of so many random pieces the loudest is taken; a burst's recording is half silence.
     gain_db: range of the uniform random gain.
-    normalise: bring each clip to the level at which clips are generated, before the gain.
     """
 
     def __init__(
@@ -31,14 +28,12 @@ class SegmentDataset(Dataset):
         seed: int,
         candidates: int = 1,
         gain_db: tuple[float, float] = (0.0, 0.0),
-        normalise: bool = False,
     ):
         self.waves = waves
         self.segment_samples = segment_samples
         self.seed = seed
         self.candidates = candidates
         self.gain_db = gain_db
-        self.normalise = normalise
         self._order = (-1, np.empty(0, dtype=np.int64))  # the last epoch asked for and its order
 
     def clip_number(self, number: int) -> int:
@@ -50,8 +45,6 @@ class SegmentDataset(Dataset):
     def __getitem__(self, number: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, 1, number))
         wave = self.waves[self.clip_number(number)]
-        if self.normalise:
-            wave = normalise_level(wave)[0]
         spare = len(wave) - self.segment_samples
         if spare > 0:
             starts = rng.integers(0, spare, size=self.candidates, endpoint=True)

@@ -21,7 +21,6 @@ class ModelConfig(Section):
     magnitude_skip: bool = True  # False gives the plain Vocos
     level_corrections: int = Field(16, ge=0)  # of the exported vocoder
     pulses: bool = True  # of the exported vocoder
-    pulse_head: bool = False  # the network says how they are dispersed and how aperiodic each bin is; trains with them
 
 
 class DataConfig(Section):
@@ -31,7 +30,6 @@ class DataConfig(Section):
     segment_samples: int = Field(16384, ge=2048)  # a multiple of the hop
     candidates: int = Field(2, ge=1)  # of so many random pieces the loudest is taken
     gain_db: tuple[float, float] = (-12.0, 3.0)
-    normalise: bool = False  # clips to the level at which they are generated, before the gain
     workers: int = Field(0, ge=0)  # loader processes
 
 
@@ -39,7 +37,7 @@ class LossConfig(Section):
     mel: float = 45.0
     warmup_stft: float = 15.0
     adversarial_stft: float = 5.0
-    matching: float = Field(1.0, ge=0)
+    matching: float = 1.0
 
 
 class DiscriminatorConfig(Section):

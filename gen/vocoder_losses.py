@@ -94,22 +94,20 @@ class Discriminators(nn.Module):
                 DiscriminatorR(size, channels=resolution_channels) for size in fft_sizes
             )
 
-    def forward(self, wave: torch.Tensor | None, wave_hat: torch.Tensor) -> list[Verdict]:
-        """One verdict a family; of `wave_hat` alone when there is no `wave`, which saves half of the time."""
-
-        both = wave_hat if wave is None else torch.cat([wave, wave_hat])  # one pass is faster than two
+    def forward(self, wave: torch.Tensor, wave_hat: torch.Tensor) -> list[Verdict]:
+        both, n = torch.cat([wave, wave_hat]), len(wave)  # one pass over twice as many is faster than two
         verdicts = []
         for family, weight in ((self.multi_period, 1.0), (self.multi_resolution, self.resolution_weight)):
+            if family is None:
+                continue
             verdict = Verdict(weight, [], [], [], [])
-            for member in family.discriminators if family is not None else ():
-                scores, features = member(x=both)
-                n = len(both) - len(wave_hat)
+            for discriminator in family.discriminators:
+                scores, features = discriminator(x=both)
                 verdict.scores.append(scores[:n])
                 verdict.scores_hat.append(scores[n:])
                 verdict.features.append([feature[:n] for feature in features])
                 verdict.features_hat.append([feature[n:] for feature in features])
-            if family is not None:
-                verdicts.append(verdict)
+            verdicts.append(verdict)
         return verdicts
 
 
@@ -135,17 +133,12 @@ def discriminator_loss(verdicts: Sequence[Verdict]) -> torch.Tensor:
     return torch.cat(losses).sum()
 
 
-def adversarial_loss(verdicts: Sequence[Verdict]) -> torch.Tensor:
-    """Hinge loss of the generator: made waves should score above 1; mean over each family's members."""
-    from vocos.loss import GeneratorLoss
+def generator_losses(verdicts: Sequence[Verdict]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(adversarial hinge loss, feature matching loss), each the mean over a family's members."""
+    from vocos.loss import FeatureMatchingLoss, GeneratorLoss
 
-    losses = [GeneratorLoss()(v.scores_hat)[0] * v.weight / len(v.scores_hat) for v in verdicts]
-    return torch.cat(losses).sum()
-
-
-def matching_loss(verdicts: Sequence[Verdict]) -> torch.Tensor:
-    """L1 between the features of both waves, mean over each family's members."""
-    from vocos.loss import FeatureMatchingLoss
-
-    losses = [FeatureMatchingLoss()(v.features, v.features_hat) * v.weight / len(v.scores) for v in verdicts]
-    return torch.cat(losses).sum()
+    adversarial = [GeneratorLoss()(v.scores_hat)[0] * v.weight / len(v.scores) for v in verdicts]
+    matching = [
+        FeatureMatchingLoss()(v.features, v.features_hat) * v.weight / len(v.scores) for v in verdicts
+    ]
+    return torch.cat(adversarial).sum(), torch.cat(matching).sum()

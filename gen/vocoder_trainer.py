@@ -25,9 +25,8 @@ from vocalburst.gen.segments import SegmentDataset
 from vocalburst.gen.train_vocoder import DataConfig, VocoderTraining
 from vocalburst.gen.vocoder_losses import (
     Discriminators,
-    adversarial_loss,
     discriminator_loss,
-    matching_loss,
+    generator_losses,
     multi_resolution_stft,
 )
 
@@ -45,16 +44,13 @@ def learning_rate(config: VocoderTraining, samples: int) -> float:
 def begin_with(generator: BurstVocoder, path_or_hub_id: str) -> None:
     """Give `generator` the weights of another vocoder of its sizes. Raises InputDataError for one of others."""
     other = load_vocoder(path_or_hub_id, generator.mel_config)
-    names = ["dim", "intermediate_dim", "num_layers", "magnitude_skip"]
-    if other.config.pulse_head:  # one that it lacks is begun afresh
-        names.append("pulse_head")
-    for name in names:
+    for name in ("dim", "intermediate_dim", "num_layers", "magnitude_skip"):
         its, own = other.config[name], generator.config[name]
         if its != own:
             raise InputDataError(
                 f"{path_or_hub_id}: a vocoder of {name} {its}, expected {own} (model.{name})"
             )
-    generator.load_state_dict(generator.state_dict() | other.state_dict())
+    generator.load_state_dict(other.state_dict())
 
 
 class VocoderTrainer(AdversarialTrainer):
@@ -82,7 +78,7 @@ class VocoderTrainer(AdversarialTrainer):
                 group["lr"] = learning_rate(config, samples)
         wave = wave.to(accelerator.device)
         mel = self.log_mel(wave)
-        own, wave_hat = self.generator(mel, corrections=config.training_corrections, stages=True)
+        wave_hat = self.generator(mel, corrections=config.training_corrections)
         losses = {}
 
         if adversarial:
@@ -94,21 +90,13 @@ class VocoderTrainer(AdversarialTrainer):
         losses["mel"] = (self.log_mel(wave_hat) - mel).abs().mean()
         losses["convergence"], losses["log_magnitude"] = multi_resolution_stft(wave_hat, wave)
         stft_weight = weights.adversarial_stft if adversarial else weights.warmup_stft
-        distance = losses["convergence"] + losses["log_magnitude"]
-        if own is not wave_hat:
-            # The pitch of the pulses is read off this wave, and the discriminators hardly hear it.
-            losses["own"] = sum(multi_resolution_stft(own, wave))
-            distance = distance + losses["own"]
-        total = weights.mel * losses["mel"] + stft_weight * distance
+        total = weights.mel * losses["mel"] + stft_weight * (losses["convergence"] + losses["log_magnitude"])
         if adversarial:
             self.bare_discriminators.requires_grad_(False)
             with accelerator.autocast():
-                verdicts = self.bare_discriminators(wave if weights.matching else None, wave_hat)
-            losses["adversarial"] = adversarial_loss(verdicts)
-            total = total + losses["adversarial"]
-            if weights.matching:
-                losses["matching"] = matching_loss(verdicts)
-                total = total + weights.matching * losses["matching"]
+                verdicts = self.bare_discriminators(wave, wave_hat)
+            losses["adversarial"], losses["matching"] = generator_losses(verdicts)
+            total = total + losses["adversarial"] + weights.matching * losses["matching"]
         losses["gradient_norm"] = self._update(total, self.generator, self.optimiser)
         self.bare_discriminators.requires_grad_(True)
         self.average()
@@ -135,9 +123,7 @@ def batches(
 ) -> Iterator[torch.Tensor]:
     """This process's share [B / processes, L] of every batch from sample number `samples` to the end."""
     data, share = config.data, config.batch_size // processes
-    dataset = SegmentDataset(
-        waves, data.segment_samples, config.seed, data.candidates, data.gain_db, data.normalise
-    )
+    dataset = SegmentDataset(waves, data.segment_samples, config.seed, data.candidates, data.gain_db)
     numbers = DrawSampler(samples, config.total_samples, share, rank, processes)
     return iter(DataLoader(dataset, batch_sampler=numbers, num_workers=data.workers))
 

@@ -4,8 +4,7 @@ A log-mel tells how strong the partials of a voice are, not how they stand to on
 at every pulse of the glottis, which a network that learnt its phases frame by frame, or Griffin-Lim, misses: the sound
 is hollow, and whoever hears waves knows it from a recording. So the phases of voiced frames are those of the classic
 source-filter vocoders (Kawahara et al. 1999; Morise et al. 2016): a train of pulses at the pitch of the wave so far,
-through the minimum-phase filter of the frame's envelope. Unvoiced frames and high frequencies keep theirs. A network
-may say by how much a voice differs from that: the dispersion of its pulses and its aperiodicity.
+through the minimum-phase filter of the frame's envelope. Unvoiced frames and high frequencies keep theirs.
 
 Shape letters: B batch, L wave sample, F STFT bin, T frame.
 """
@@ -24,8 +23,6 @@ PEAK_SHARE = 0.85
 PULSES_TO = (4000.0, 8000.0)
 ENVELOPE_SECONDS = 40 / 24000  # quefrencies below this are the filter's, above them the pitch's
 FAINT = 1e-4  # magnitude
-# Before a network says how aperiodic a bin is, pulses have a share of sigmoid(+-MAX_LOGIT), 0.05 to 0.95.
-MAX_LOGIT = 3.0
 
 
 def pitch(
@@ -102,34 +99,21 @@ def minimum_phase(log_magnitude: torch.Tensor, n_quefrencies: int) -> torch.Tens
 
 
 def pulse_spectrum(
-    wave: torch.Tensor,
-    spectrum: torch.Tensor,
-    window: torch.Tensor,
-    hop_length: int,
-    sample_rate: int,
-    learnt: tuple[torch.Tensor, torch.Tensor] | None = None,
+    wave: torch.Tensor, spectrum: torch.Tensor, window: torch.Tensor, hop_length: int, sample_rate: int
 ) -> torch.Tensor:
     """The spectrum [B, F, T] of wave [B, L] with the phases of pulses wherever the wave is voiced.
 
     spectrum: of centred frames of the Hann `window`. A magnitude falls where the two phases meet and disagree.
-    learnt: dispersion (radians, added to the phases of the pulses) and aperiodicity (taken off the logit of their share
-    in voiced frames), each [B, F, T]. Gradients reach these two and `spectrum`, pitch and filter are taken as they are.
     """
     n_fft = len(window)
+    frequency, periodicity = pitch(wave, n_fft, hop_length, sample_rate)
+    frequency = bridged(frequency, periodicity > VOICED)
+    train = pulse_train(frequency, wave.shape[-1], hop_length, sample_rate)
+    pulses = torch.stft(train, n_fft, hop_length, window=window, return_complex=True)
     magnitude = spectrum.abs()
-    bins = torch.linspace(0, sample_rate / 2, spectrum.shape[1], device=wave.device)
-    low = ((PULSES_TO[1] - bins) / (PULSES_TO[1] - PULSES_TO[0])).clamp(0, 1)[:, None]
-    with torch.no_grad():
-        frequency, periodicity = pitch(wave, n_fft, hop_length, sample_rate)
-        frequency = bridged(frequency, periodicity > VOICED)
-        train = pulse_train(frequency, wave.shape[-1], hop_length, sample_rate)
-        pulses = torch.stft(train, n_fft, hop_length, window=window, return_complex=True)
-        filtered = minimum_phase(magnitude.clamp(min=FAINT).log(), round(ENVELOPE_SECONDS * sample_rate))
-        phase = pulses.angle() + filtered
+    filtered = minimum_phase(magnitude.clamp(min=FAINT).log(), round(ENVELOPE_SECONDS * sample_rate))
     voiced = ((periodicity - VOICED + RAMP) / (2 * RAMP)).clamp(0, 1)[:, None]
-    share = voiced * low
-    if learnt is not None:
-        dispersion, aperiodicity = learnt
-        phase = phase + dispersion
-        share = voiced * torch.sigmoid(low.logit().clamp(-MAX_LOGIT, MAX_LOGIT) - aperiodicity)
-    return torch.lerp(spectrum, torch.polar(magnitude, phase), share.to(spectrum.dtype))
+    bins = torch.linspace(0, sample_rate / 2, spectrum.shape[1], device=wave.device)
+    share = voiced * ((PULSES_TO[1] - bins) / (PULSES_TO[1] - PULSES_TO[0])).clamp(0, 1)[:, None]
+    in_step = torch.polar(magnitude, pulses.angle() + filtered)
+    return torch.lerp(spectrum, in_step, share.to(spectrum.dtype))

@@ -40,9 +40,8 @@ class BurstVocoder(ModelMixin, ConfigMixin):
     Vocos (False, as in the public weights) many steps.
     level_corrections: how often the wave's own mel is compared with the one asked for, and every region of its
     spectrum scaled by the ratio. Each costs one STFT and its inverse; 0 for the public weights.
-    pulses: after the first `BEFORE_PULSES` corrections, or half of them, give voiced frames the phases of a voice
-    (`pulses`). Not while training: the network is to learn its own.
-    pulse_head: the network says how such pulses are dispersed and how aperiodic each bin is; while training, too.
+    pulses: after the first `BEFORE_PULSES` corrections, give voiced frames the phases of a voice (`pulses`). Not while
+    training: the network is to learn its own.
     """
 
     @register_to_config
@@ -55,7 +54,6 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         magnitude_skip: bool = False,
         level_corrections: int = 0,
         pulses: bool = False,
-        pulse_head: bool = False,
     ):
         super().__init__()
         # Here, not above: vocos imports encodec, which takes seconds.
@@ -66,10 +64,6 @@ class BurstVocoder(ModelMixin, ConfigMixin):
         front = self.mel_config
         self.backbone = VocosBackbone(front.n_mels, dim, intermediate_dim, num_layers)
         self.head = ISTFTHead(dim, front.n_fft, front.hop_length, padding="center")
-        self.pulse_out = torch.nn.Linear(dim, front.n_fft + 2) if pulse_head else None
-        if pulse_head:  # begins with the pulses as they are
-            torch.nn.init.zeros_(self.pulse_out.weight)
-            torch.nn.init.zeros_(self.pulse_out.bias)
         # The package's own ceiling would clip loud tones: a full-scale sine reads n_fft / 4.
         self.max_magnitude = front.n_fft / 2 if magnitude_skip else 1e2
         filters = LogMel(front).spectrogram.mel_scale.fb  # [F, M]
@@ -80,35 +74,29 @@ class BurstVocoder(ModelMixin, ConfigMixin):
     def mel_config(self) -> MelConfig:
         return MelConfig.from_dict(self.config.mel)
 
-    def forward(
-        self, mel: torch.Tensor, corrections: int | None = None, stages: bool = False
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, mel: torch.Tensor, corrections: int | None = None) -> torch.Tensor:
         """mel: natural log of the mel magnitude [B, M, T], T >= 2. Frames at the floor come out silent.
 
         corrections: instead of the configured number, fewer while training.
-        stages: return the wave before it has pulses, too, in front (where there are none, the same one twice).
         A silent frame's spectrum is set to zero, so the edge of the silence is the window's own slope.
         """
         rounds = self.config.level_corrections if corrections is None else corrections
-        wave, hidden = self._uncorrected(mel)
+        wave = self._uncorrected(mel)
         with torch.autocast(mel.device.type, enabled=False):
             mel = mel.float()
-            pulses = self.config.pulses and (self.pulse_out is not None or not self.training)
-            if not pulses or not self._framed(wave):
-                own = wave = self._correct(wave, mel, rounds)
-            else:
-                before = min(BEFORE_PULSES, rounds // 2)
-                own = self._correct(wave, mel, before)
-                wave = self._correct(self._in_step(own, hidden), mel, rounds - before)
-        return (own, wave) if stages else wave
+            if self.config.pulses and not self.training and self._framed(wave):
+                before = min(BEFORE_PULSES, rounds)
+                wave = self._in_step(self._correct(wave, mel, before))
+                rounds -= before
+            return self._correct(wave, mel, rounds)
 
     def periodicity(self, mel: torch.Tensor) -> torch.Tensor:
         """mel [B, M, T] -> [B, T], about 0..1: how voiced each frame is, by `pulses.pitch` of the network's wave."""
         front = self.mel_config
-        return pitch(self._uncorrected(mel)[0], front.n_fft, front.hop_length, front.sample_rate)[1]
+        return pitch(self._uncorrected(mel), front.n_fft, front.hop_length, front.sample_rate)[1]
 
-    def _uncorrected(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The network's own wave, and what it was made of [B, T, H]."""
+    def _uncorrected(self, mel: torch.Tensor) -> torch.Tensor:
+        """The network's own wave."""
         if mel.ndim != 3 or mel.shape[1] != self.backbone.input_channels or mel.shape[2] < 2:
             raise ValueError(
                 f"expected a mel of shape [B, {self.backbone.input_channels}, T >= 2], got {tuple(mel.shape)}"
@@ -124,22 +112,16 @@ class BurstVocoder(ModelMixin, ConfigMixin):
                 widths = self.filters.float().sum(0).clamp(min=1e-8)[:, None]  # [M, 1], in bins
                 log_magnitude = log_magnitude + (self.cover.float() @ (mel.exp() / widths)).log()
             magnitudes = log_magnitude.exp().clamp(max=self.max_magnitude) * audible
-            return self.head.istft(torch.polar(magnitudes, phase)), hidden
+            return self.head.istft(torch.polar(magnitudes, phase))
 
     def _framed(self, wave: torch.Tensor) -> bool:
         """Whether `wave` is long enough for the front end, which mirrors half a window at the edges."""
         return wave.shape[-1] > self.mel_config.n_fft // 2
 
-    def _in_step(self, wave: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    def _in_step(self, wave: torch.Tensor) -> torch.Tensor:
         front, window = self.mel_config, self.head.istft.window.float()
         spectrum = torch.stft(wave, front.n_fft, front.hop_length, window=window, return_complex=True)
-        learnt = None
-        if self.pulse_out is not None:
-            output = self.pulse_out(hidden.to(self.pulse_out.weight.dtype)).float().transpose(1, 2)
-            learnt = output.chunk(2, dim=1)
-        return self.head.istft(
-            pulse_spectrum(wave, spectrum, window, front.hop_length, front.sample_rate, learnt)
-        )
+        return self.head.istft(pulse_spectrum(wave, spectrum, window, front.hop_length, front.sample_rate))
 
     def _correct(self, wave: torch.Tensor, mel: torch.Tensor, rounds: int) -> torch.Tensor:
         """Bring the mel of `wave` closer to `mel`: overlapping frames disagree, so it is not yet that mel.
@@ -223,8 +205,7 @@ def _load_own(folder: Path) -> BurstVocoder:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         names = ("dim", "intermediate_dim", "num_layers", "mel", "magnitude_skip", "level_corrections")
-        sizes = {name: config[name] for name in names}
-        sizes |= {name: config.get(name, False) for name in ("pulses", "pulse_head")}
+        sizes = {name: config[name] for name in names} | {"pulses": config.get("pulses", False)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = (
             f"{folder / 'config.json'}: not the configuration of a vocoder ({type(error).__name__}: {error})"
