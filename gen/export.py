@@ -1,6 +1,7 @@
 """Put a trained denoiser and a trained vocoder together into a checkpoint folder (`checkpoint.py` says what is in it).
 
 vocalburst export --run runs/laptop --vocoder runs/vocoder/laptop/export --out checkpoints/mine
+vocalburst export --run runs/student --towards runs/teacher --share 0.15 --vocoder ... --out checkpoints/mine
 """
 
 from __future__ import annotations
@@ -9,9 +10,34 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vocalburst.gen.cli import run
 from vocalburst.gen.data.errors import InputDataError
+
+if TYPE_CHECKING:
+    from vocalburst.gen.models.transformer import BurstTransformer
+
+
+def move_towards(model: BurstTransformer, other: BurstTransformer, share: float) -> None:
+    """Move the weights of `model` the `share` (0 to 1) of the way to those of `other`.
+
+    Between a fine-tuned network and the one it began with lie networks that keep of both (Wortsman et al. 2022, "Robust
+    fine-tuning of zero-shot models"). Raises InputDataError for a network of other sizes, emotions or voices.
+    """
+    names = [name for name in model.config if not name.startswith("_") and name != "dropout"]
+    unlike = [name for name in names if model.config[name] != other.config[name]]
+    if unlike:
+        raise InputDataError(
+            f"expected two networks of the same {unlike[0]} to move the one towards the other"
+        )
+    theirs = other.state_dict()
+    model.load_state_dict(
+        {
+            name: weight.float().lerp(theirs[name].float(), share)
+            for name, weight in model.state_dict().items()
+        }
+    )
 
 
 def export(
@@ -21,12 +47,15 @@ def export(
     guide: Path | None = None,
     refiner: Path | None = None,
     settings: dict | None = None,
+    towards: Path | None = None,
+    share: float = 0.0,
 ) -> str:
     """Write the checkpoint, weights in float16; returns its content hash.
 
     run_folder: output of `vocalburst train` (its `model/` is read). guide: a folder of its `snapshots/`. refiner: the
     `export/` of a run of `vocalburst train-refiner` on this very denoiser.
     settings: changes to `parts.GENERATION_DEFAULTS`. A model card that is already in `out` stays.
+    towards, share: a checkpoint folder to whose denoiser the run's is moved by that share of the way (`move_towards`).
     """
     from vocalburst.gen.checkpoint import content_hash, load_part
     from vocalburst.gen.models.normalizer import MelNormalizer
@@ -44,11 +73,18 @@ def export(
     if unknown:
         known = ", ".join(GENERATION_DEFAULTS)
         raise InputDataError(f"unknown setting {unknown[0]!r}; known: {known}")
+    if not 0 <= share <= 1 or (share > 0 and towards is None):
+        raise InputDataError(
+            f"expected a share between 0 and 1 of the way to a checkpoint, got {share} to {towards}"
+        )
     model = run_folder / "model"
     normalizer = load_part(MelNormalizer, model / "normalizer")
     defaults = {**GENERATION_DEFAULTS, **(settings or {})}
+    denoiser = load_part(BurstTransformer, model / "transformer")
+    if towards is not None:
+        move_towards(denoiser, load_part(BurstTransformer, towards / "transformer"), share)
     pipeline = BurstPipeline(
-        load_part(BurstTransformer, model / "transformer").half(),
+        denoiser.half(),
         normalizer,
         load_part(ClipPrior, model / "prior"),
         load_vocoder(vocoder, normalizer.mel_config).half(),
@@ -77,6 +113,8 @@ def main() -> None:
     parser.add_argument(
         "--settings", type=json.loads, default={}, help="defaults to change: '{\"steps\": 12}'"
     )
+    parser.add_argument("--towards", type=Path, help="checkpoint to whose denoiser the run's is moved")
+    parser.add_argument("--share", type=float, default=0.0, help="of the way there, 0 to 1")
     arguments = parser.parse_args()
 
     def command() -> None:
@@ -88,6 +126,8 @@ def main() -> None:
                 arguments.guide,
                 arguments.refiner,
                 arguments.settings,
+                arguments.towards,
+                arguments.share,
             )
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import build_tiny_checkpoint
 from safetensors.torch import load_file
 
 from vocalburst.gen import export as export_command
@@ -57,6 +58,44 @@ def test_export_and_generate(monkeypatch, capsys, run_folder, tiny_checkpoint, t
     assert pipeline.guide is not None
     wave = pipeline("awe", seed=1).audios[0]
     assert np.isfinite(wave).all() and len(wave) > 5000
+
+
+def test_a_denoiser_is_moved_towards_another(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path):
+    """A quarter of the way: three parts of the one and one of the other; none of the way is the run's own."""
+    other = build_tiny_checkpoint(tmp_path / "other", seed=1)
+
+    def moved(share: float, name: str) -> dict[str, torch.Tensor]:
+        code = export(
+            monkeypatch, "--run", run_folder, "--vocoder", tiny_checkpoint / "vocoder", "--out", tmp_path / name,
+            "--towards", other, "--share", share,
+        )  # fmt: skip
+        assert code == 0
+        return load_file(tmp_path / name / "transformer" / WEIGHTS)
+
+    one, two = (load_file(folder / "transformer" / WEIGHTS) for folder in (tiny_checkpoint, other))
+    quarter, none, whole = moved(0.25, "quarter"), moved(0.0, "none"), moved(1.0, "whole")
+    for key, weight in one.items():
+        expected = 0.75 * weight.float() + 0.25 * two[key].float()
+        torch.testing.assert_close(quarter[key], expected.half(), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(none[key], weight.half())
+        torch.testing.assert_close(whole[key], two[key].half())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--share", "0.5"], "expected a share between 0 and 1 of the way to a checkpoint, got 0.5 to None"),
+        (["--share", "1.5", "--towards", "other"], "got 1.5 to"),
+        (["--share", "0.5", "--towards", "other"], "expected two networks of the same n_layers"),
+    ],
+)
+def test_a_way_to_nowhere(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path, arguments, message):
+    build_tiny_checkpoint(tmp_path / "other", n_layers=3)
+    monkeypatch.chdir(tmp_path)
+    code = export(
+        monkeypatch, "--run", run_folder, "--vocoder", tiny_checkpoint / "vocoder", "--out", "out", *arguments
+    )
+    assert code == 3 and message in capsys.readouterr().err and not Path("out").exists()
 
 
 def test_a_run_without_a_model(monkeypatch, capsys, tiny_checkpoint, tmp_path):
