@@ -91,6 +91,7 @@ def write_clip(job: Job, burst, run: Run) -> GeneratedClip:
         duration_asked=job.duration,
         stretch=burst.stretch,
         prior_vector=job.prior_vector,
+        quantile=job.quantile,
         sweep_position=job.sweep_position,
         like=job.variation and job.variation.name,
         like_sha256=job.variation and job.variation.sha256,

@@ -20,6 +20,7 @@ class BurstSpec:
     duration: seconds of the voice-active part; None draws length and duration from the prior. stretched: whether the
     voice is brought to that duration where the model misses it.
     prior_vector: emotions to draw length, level and voice by, if not `vector`, so that a sweep keeps them.
+    quantile: which train clip gives length, level and voice, 0 to 1 in the order of their voices; None draws one.
     like: a real clip [L] to vary, whose length, level and outline the result has, with no voice unless one is asked
     for; strength: how far, see `sampling.sample`.
     """
@@ -33,6 +34,7 @@ class BurstSpec:
     duration: float | None = None
     stretched: bool = True
     prior_vector: dict[str, float] | None = None
+    quantile: float | None = None
     like: np.ndarray | None = field(default=None, compare=False, repr=False)
     strength: float = 1.0
 

@@ -47,6 +47,7 @@ class GeneratedClip(BaseModel):
     prior_vector: dict[str, float] | None = (
         None  # that length, level and voice are drawn by, if not emotion_vector
     )
+    quantile: float | None = Field(None, ge=0, lt=1)  # of the train clip that these are those of, by voice
     sweep_position: float | None = Field(None, ge=0, le=1)  # 0 at the start of the sweep, 1 at its end
     like: str | None = None  # the real clip that was varied, as it was named
     like_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of that file

@@ -14,7 +14,7 @@ from pathlib import Path
 from vocalburst.gen.burst import BurstSpec
 from vocalburst.gen.data.emotions import EmotionRequest
 from vocalburst.gen.generated import GeneratedClip, read_generated
-from vocalburst.gen.output import clip_name, clip_seed
+from vocalburst.gen.output import clip_name, clip_quantile, clip_seed
 from vocalburst.gen.sweep import EmotionSweep, IntensitySweep, Point
 from vocalburst.gen.variation import Variation, by_sha256, find_varied
 
@@ -24,6 +24,7 @@ class Job:
     """One clip to make. `position` is its place in the run, `index` its place within the emotion.
 
     prior_vector: emotions that length, level and voice are drawn by; None: those of `vector`.
+    quantile: which train clip gives them (`BurstSpec`); None, as in rows of early versions, draws one.
     sweep_position: 0 at the start of its sweep, 1 at the end; None outside of sweeps.
     stretched: whether the voice is stretched to `duration`; only rows of early versions say no.
     best_of, selected_by: how many candidates the clip is or was chosen from, and by which evaluator.
@@ -47,6 +48,7 @@ class Job:
     raw: bool
     trim: bool
     prior_vector: dict[str, float] | None = None
+    quantile: float | None = None
     sweep_position: float | None = None
     variation: Variation | None = None
     stretched: bool = True
@@ -70,6 +72,7 @@ class Job:
             voice=self.voice,
             duration=self.duration,
             prior_vector=self.prior_vector,
+            quantile=self.quantile,
             stretched=self.stretched,
             like=self.variation.wave() if self.variation else None,
             strength=self.variation.strength if self.variation else 1.0,
@@ -149,6 +152,7 @@ class RequestedJobs:
             raw=self.raw,
             trim=self.trim,
             prior_vector=request.vector if point else None,
+            quantile=None if variation else clip_quantile(self.run_seed, request.label, index),
             sweep_position=point.position if point else None,
             variation=variation,
             best_of=self.best_of,
@@ -230,6 +234,7 @@ class RepeatedJobs:
                 raw=row.raw,
                 trim=row.trim,
                 prior_vector=row.prior_vector,
+                quantile=row.quantile,
                 sweep_position=row.sweep_position,
                 variation=self._variation(row),
                 stretched=row.stretch is not None,

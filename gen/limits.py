@@ -25,6 +25,8 @@ def check_spec(
         raise InputDataError(
             f"duration {spec.duration:g} s: this checkpoint makes {durations[0]:g} to {durations[1]:.2f} s"
         )
+    if spec.quantile is not None and not 0 <= spec.quantile < 1:
+        raise InputDataError(f"quantile must be at least 0 and below 1, got {spec.quantile:g}")
     if spec.scheduler not in SCHEDULERS:
         raise InputDataError(f"unknown scheduler {spec.scheduler!r}; known: {', '.join(SCHEDULERS)}")
     if spec.steps < 1:

@@ -31,12 +31,22 @@ PEAK_CEILING_DB = -1.0  # dBFS; the decoded peak of a finished file stays under 
 HEADROOM_DB = 0.01  # aimed at below the ceiling, more than 16-bit rounding can add
 TRIM_MARGIN = 0.03  # seconds kept on both sides of the voice-active part
 FADE = 0.005  # seconds
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def clip_seed(run_seed: int, label: str, index: int) -> int:
     """The seed of one clip: 63 bits of SHA-256 over run seed, emotion as asked and index."""
     digest = hashlib.sha256(f"{run_seed}|{label}|{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def clip_quantile(run_seed: int, label: str, index: int) -> float:
+    """Where among the train clips, 0 to 1, a clip takes its length, level and voice: evenly over the clips of a run.
+
+    Steps of the golden section from a place that run seed and emotion choose: as many as there may be, they lie as far
+    apart as they can (the three-distance theorem; Niederreiter 1992), so voices do not repeat before they must.
+    """
+    return (clip_seed(run_seed, f"{label}|quantile", 0) / 2**63 + index * GOLDEN) % 1.0
 
 
 def clip_name(

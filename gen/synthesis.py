@@ -92,7 +92,7 @@ class Synthesis:
         rng = np.random.default_rng([spec.seed, 1])
         drawn_by = spec.prior_vector or spec.vector
         weights = {self.emotions.index(name): weight for name, weight in drawn_by.items()}
-        drawn = self.prior.draw(weights, spec.voice, spec.duration, rng)
+        drawn = self.prior.draw(weights, spec.voice, spec.duration, rng, quantile=spec.quantile)
         if self.outline is not None:
             drawn = replace(
                 drawn, outline=self.prior.mixed_outline(asked, drawn, set(weights), spec.voice, spec.seed)

@@ -5,7 +5,7 @@ import json
 import random
 import tracemalloc
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 
 import pytest
 import soundfile
@@ -78,6 +78,17 @@ def test_sweeps_share_their_seed_and_differ_in_the_vector(tmp_path):
     assert [job.vector for job in jobs[:3]] == [{"awe": 1.0}, {"awe": 0.5, "fear": 0.5}, {"fear": 1.0}]
     assert [job.sweep_position for job in jobs[:3]] == [0.0, 0.5, 1.0]
     assert {tuple(job.prior_vector.items()) for job in jobs} == {(("awe", 0.5), ("fear", 0.5))}
+
+
+def test_the_clips_of_an_emotion_take_turns_among_the_train_clips():
+    jobs = list(request_jobs(20, "awe", "fear"))
+    for label in ("awe", "fear"):
+        places = sorted(job.quantile for job in jobs if job.emotion == label)
+        assert max(after - before for before, after in pairwise(places)) < 2 / 20
+    start, end = (parse_request(name, EMOTIONS) for name in ("awe", "fear"))
+    sweep = EmotionSweep(start, end, 1.0, 3)
+    swept = list(replace(request_jobs(2), requests=(sweep.request,), sweep=sweep))
+    assert len({job.quantile for job in swept[:3]}) == 1 and len({job.quantile for job in swept}) == 2
 
 
 def test_a_sweep_of_intensities_is_made_of_the_clips_of_single_runs():
@@ -161,7 +172,8 @@ def test_a_manifest_of_variations_needs_their_clips(tmp_path, two_clips):
 
 
 NEW_FIELDS = {
-    "stretch", "prior_vector", "sweep_position", "like", "like_sha256", "strength", "best_of", "selected_by",
+    "stretch", "prior_vector", "quantile", "sweep_position", "like", "like_sha256", "strength", "best_of",
+    "selected_by",
 }  # fmt: skip
 
 
@@ -172,6 +184,7 @@ def test_rows_of_early_versions_are_made_again_as_they_were(tmp_path):
     old = [{key: value for key, value in row.items() if key not in NEW_FIELDS} for row in rows]
     assert len(rows[0]) - len(old[0]) == len(NEW_FIELDS)
     (tmp_path / "old.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
+    assert [job.quantile for job in RepeatedJobs(tmp_path / "old.jsonl")] == [None, None]
     assert [job.stretched for job in RepeatedJobs(tmp_path / "old.jsonl")] == [False, False]
     assert [job.stretched for job in RepeatedJobs(tmp_path / "run" / "manifest.jsonl")] == [True, True]
 

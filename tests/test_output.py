@@ -13,6 +13,7 @@ from vocalburst.gen.data.errors import MissingModelError
 from vocalburst.gen.output import (
     PEAK_CEILING_DB,
     clip_name,
+    clip_quantile,
     clip_seed,
     describe,
     encode_clip,
@@ -167,6 +168,25 @@ def test_clip_seeds_are_fixed_and_distinct():
     assert len(seeds) == 3 * 3 * 200
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert max(seeds) > 2**62  # the whole range is used
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 100, 160, 1000])
+def test_clip_quantiles_lie_evenly(n):
+    """However many: the widest gap is under 1.9 times the mean one, where that of random places grows with log n."""
+    for run_seed, label in ((0, "awe"), (7, "awe"), (0, "fear")):
+        places = np.sort([clip_quantile(run_seed, label, index) for index in range(n)])
+        assert places[0] >= 0 and places[-1] < 1
+        gaps = np.diff(np.append(places, places[0] + 1))
+        assert gaps.max() < 1.9 / n + (n == 1) and gaps.min() > 0.3 / n
+
+
+def test_clip_quantiles_are_fixed_and_of_run_and_emotion():
+    assert clip_quantile(0, "awe", 0) == pytest.approx(0.831756037932095, abs=1e-15)
+    assert clip_quantile(0, "awe", 1) == pytest.approx(0.44979002668198986, abs=1e-15)
+    assert (
+        len({clip_quantile(seed, label, 0) for seed in range(3) for label in ("awe", "fear", "awe+fear")})
+        == 9
+    )
 
 
 def test_clip_names():

@@ -357,6 +357,7 @@ def test_guidance_by_a_guide_that_is_missing(tiny_checkpoint, tmp_path):
         ({"scheduler": "ddim"}, "unknown scheduler 'ddim'; known: euler"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"strength": 0.0}, "strength must be above 0 and at most 1, got 0"),
+        ({"quantile": 1.0}, "quantile must be at least 0 and below 1, got 1"),
         ({"strength": 1.5}, "strength must be above 0 and at most 1, got 1.5"),
         ({"prior_vector": {"joy": 1.0}}, r"expected emotions of this checkpoint, got \['joy'\]"),
         ({"like": like(), "duration": 0.5}, "a varied clip keeps its own length"),

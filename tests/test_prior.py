@@ -55,6 +55,33 @@ def test_a_duration_picks_among_the_nearest_rows():
     assert active == {k / 8 for k in range(1, 17)}
 
 
+def test_a_quantile_picks_rows_in_the_order_of_voices():
+    # Three rows of each of four voices, in any order, and one of another emotion; the level names the row.
+    rows = [
+        (0, voice, 1.0, (voice + 1) / 8, -level)
+        for level, voice in enumerate([2, 0, 3, 1, 0, 2, 1, 3, 3, 1, 0, 2])
+    ]
+    prior = ClipPrior.from_rows(np.array([*rows, (1, 1, 1.0, 0.5, -99.0)]))
+
+    def draw(quantile: float, **asked):
+        asked = {"voice": None, "active_seconds": None} | asked
+        drawn = prior.draw({0: 1.0}, rng=np.random.default_rng(0), quantile=quantile, **asked)
+        return drawn.voice, drawn.level_db
+
+    evenly = [draw((k + 0.5) / 12) for k in range(12)]
+    assert [voice for voice, _ in evenly] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert {level for _, level in evenly} == {row[4] for row in rows}
+    assert draw(0.0)[0] == 0 and draw(np.nextafter(1.0, 0.0))[0] == 3
+    assert {draw(q, voice=2) for q in (0.1, 0.5, 0.9)} == {(2, row[4]) for row in rows if row[1] == 2}
+    # Of the rows nearest to a length, too: the sixteen of voice 3 and beyond.
+    long = ClipPrior.from_rows(np.array([(0, k % 4, 4.0, k / 8, -20.0) for k in range(1, 33)]))
+    found = [
+        long.draw({0: 1.0}, None, 1.0, np.random.default_rng(0), quantile=(k + 0.5) / 16) for k in range(16)
+    ]
+    assert [one.voice for one in found] == sorted([*range(4)] * 4)
+    assert {one.active_seconds for one in found} == {k / 8 for k in range(1, 17)}
+
+
 def test_same_generator_same_row():
     assert draws(20) == draws(20)
 

@@ -71,11 +71,13 @@ class ClipPrior(ModelMixin, ConfigMixin):
         active_seconds: float | None,
         rng: np.random.Generator,
         other_than: int | None = None,
+        quantile: float | None = None,
     ) -> Attributes:
         """One row: its emotion drawn by `weights` (index -> weight), of `voice` if one is asked for.
 
         A duration that is asked for picks among the rows (at most 16) whose voice-active length is nearest to it.
-        other_than: a row that is only taken when there is no other.
+        other_than: a row that is only taken when there is no other. quantile: which of the rows, 0 to 1 in the order
+        of their voices; None draws one.
         """
         rows, places = self.rows.cpu().numpy(), np.arange(len(self.rows))
         indices = list(weights)
@@ -92,7 +94,11 @@ class ClipPrior(ModelMixin, ConfigMixin):
             places = places[places != other_than]
         if active_seconds is not None:
             places = places[np.argsort(np.abs(rows[places, 3] - active_seconds), kind="stable")[:16]]
-        place = int(places[rng.integers(len(places))])
+        if quantile is None:
+            place = int(places[rng.integers(len(places))])
+        else:
+            by_voice = places[np.argsort(rows[places, 1], kind="stable")]
+            place = int(by_voice[int(quantile * len(places))])
         row = rows[place]
         drawn = Attributes(
             float(row[2]),
