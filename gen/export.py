@@ -73,9 +73,9 @@ def export(
     if unknown:
         known = ", ".join(GENERATION_DEFAULTS)
         raise InputDataError(f"unknown setting {unknown[0]!r}; known: {known}")
-    if not 0 <= share <= 1 or (share > 0 and towards is None):
+    if (towards is None) != (share == 0) or not 0 <= share <= 1:
         raise InputDataError(
-            f"expected a share between 0 and 1 of the way to a checkpoint, got {share} to {towards}"
+            f"expected a share above 0 and up to 1 of the way to a checkpoint, or neither, got {share} to {towards}"
         )
     model = run_folder / "model"
     normalizer = load_part(MelNormalizer, model / "normalizer")
@@ -114,7 +114,7 @@ def main() -> None:
         "--settings", type=json.loads, default={}, help="defaults to change: '{\"steps\": 12}'"
     )
     parser.add_argument("--towards", type=Path, help="checkpoint to whose denoiser the run's is moved")
-    parser.add_argument("--share", type=float, default=0.0, help="of the way there, 0 to 1")
+    parser.add_argument("--share", type=float, default=0.0, help="of the way there, above 0 and up to 1")
     arguments = parser.parse_args()
 
     def command() -> None:
@@ -123,11 +123,11 @@ def main() -> None:
                 arguments.run,
                 arguments.vocoder,
                 arguments.out,
-                arguments.guide,
-                arguments.refiner,
-                arguments.settings,
-                arguments.towards,
-                arguments.share,
+                guide=arguments.guide,
+                refiner=arguments.refiner,
+                settings=arguments.settings,
+                towards=arguments.towards,
+                share=arguments.share,
             )
         )
 

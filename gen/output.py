@@ -43,8 +43,8 @@ def clip_seed(run_seed: int, label: str, index: int) -> int:
 def clip_quantile(run_seed: int, label: str, index: int) -> float:
     """Where among the train clips, 0 to 1, a clip takes its length, level and voice: evenly over the clips of a run.
 
-    Steps of the golden section from a place that run seed and emotion choose: as many as there may be, they lie as far
-    apart as they can (the three-distance theorem; Niederreiter 1992), so voices do not repeat before they must.
+    Steps of the golden section from a place that run seed and emotion choose. However many there are, no gap between
+    them is much wider than another (the three-distance theorem), so voices seldom repeat before all have had a turn.
     """
     return (clip_seed(run_seed, f"{label}|quantile", 0) / 2**63 + index * GOLDEN) % 1.0
 

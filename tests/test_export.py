@@ -61,7 +61,7 @@ def test_export_and_generate(monkeypatch, capsys, run_folder, tiny_checkpoint, t
 
 
 def test_a_denoiser_is_moved_towards_another(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path):
-    """A quarter of the way: three parts of the one and one of the other; none of the way is the run's own."""
+    """A quarter of the way: three parts of the one and one of the other; the whole way is the other."""
     other = build_tiny_checkpoint(tmp_path / "other", seed=1)
 
     def moved(share: float, name: str) -> dict[str, torch.Tensor]:
@@ -73,18 +73,18 @@ def test_a_denoiser_is_moved_towards_another(monkeypatch, capsys, run_folder, ti
         return load_file(tmp_path / name / "transformer" / WEIGHTS)
 
     one, two = (load_file(folder / "transformer" / WEIGHTS) for folder in (tiny_checkpoint, other))
-    quarter, none, whole = moved(0.25, "quarter"), moved(0.0, "none"), moved(1.0, "whole")
+    quarter, whole = moved(0.25, "quarter"), moved(1.0, "whole")
     for key, weight in one.items():
         expected = 0.75 * weight.float() + 0.25 * two[key].float()
         torch.testing.assert_close(quarter[key], expected.half(), atol=1e-3, rtol=1e-3)
-        torch.testing.assert_close(none[key], weight.half())
         torch.testing.assert_close(whole[key], two[key].half())
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--share", "0.5"], "expected a share between 0 and 1 of the way to a checkpoint, got 0.5 to None"),
+        (["--share", "0.5"], "of the way to a checkpoint, or neither, got 0.5 to None"),
+        (["--towards", "other"], "of the way to a checkpoint, or neither, got 0.0 to other"),
         (["--share", "1.5", "--towards", "other"], "got 1.5 to"),
         (["--share", "0.5", "--towards", "other"], "expected two networks of the same n_layers"),
     ],
