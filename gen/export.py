@@ -49,6 +49,7 @@ def export(
     settings: dict | None = None,
     towards: Path | None = None,
     share: float = 0.0,
+    min_level_db: float | None = None,
 ) -> str:
     """Write the checkpoint, weights in float16; returns its content hash.
 
@@ -56,6 +57,7 @@ def export(
     `export/` of a run of `vocalburst train-refiner` on this very denoiser.
     settings: changes to `parts.GENERATION_DEFAULTS`. A model card that is already in `out` stays.
     towards, share: a checkpoint folder to whose denoiser the run's is moved by that share of the way (`move_towards`).
+    min_level_db: dBFS; generated clips take length, level, voice and outline of no quieter train clip.
     """
     from vocalburst.gen.checkpoint import content_hash, load_part
     from vocalburst.gen.models.normalizer import MelNormalizer
@@ -83,10 +85,11 @@ def export(
     denoiser = load_part(BurstTransformer, model / "transformer")
     if towards is not None:
         move_towards(denoiser, load_part(BurstTransformer, towards / "transformer"), share)
+    prior = load_part(ClipPrior, model / "prior")
     pipeline = BurstPipeline(
         denoiser.half(),
         normalizer,
-        load_part(ClipPrior, model / "prior"),
+        prior if min_level_db is None else prior.at_least(min_level_db),
         load_vocoder(vocoder, normalizer.mel_config).half(),
         build_scheduler(defaults["scheduler"], defaults["shift"]),
         None if guide is None else load_part(BurstTransformer, guide / "transformer").half(),
@@ -115,6 +118,9 @@ def main() -> None:
     )
     parser.add_argument("--towards", type=Path, help="checkpoint to whose denoiser the run's is moved")
     parser.add_argument("--share", type=float, default=0.0, help="of the way there, above 0 and up to 1")
+    parser.add_argument(
+        "--min-level-db", type=float, help="dBFS: the prior leaves out quieter train clips (default: none)"
+    )
     arguments = parser.parse_args()
 
     def command() -> None:
@@ -128,6 +134,7 @@ def main() -> None:
                 settings=arguments.settings,
                 towards=arguments.towards,
                 share=arguments.share,
+                min_level_db=arguments.min_level_db,
             )
         )
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from vocalburst.gen import export as export_command
 from vocalburst.gen import load_generator
 from vocalburst.gen.checkpoint import WEIGHTS, content_hash
+from vocalburst.gen.models.prior import Attributes
 
 
 @pytest.fixture
@@ -96,6 +97,26 @@ def test_a_way_to_nowhere(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_
         monkeypatch, "--run", run_folder, "--vocoder", tiny_checkpoint / "vocoder", "--out", "out", *arguments
     )
     assert code == 3 and message in capsys.readouterr().err and not Path("out").exists()
+
+
+def test_quiet_clips_of_the_prior_are_left_out(monkeypatch, capsys, run_folder, tiny_checkpoint, tmp_path):
+    rows = load_file(tiny_checkpoint / "prior" / WEIGHTS)["rows"]
+    middle = float(rows[:, 4].median())
+    arguments = ["--run", run_folder, "--vocoder", tiny_checkpoint / "vocoder", "--out", tmp_path / "out"]
+    assert export(monkeypatch, *arguments, "--min-level-db", 1) == 3
+    assert "no train clip of the prior reaches 1 dBFS" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert export(monkeypatch, *arguments, f"--min-level-db={middle}") == 0
+    louder = load_file(tmp_path / "out" / "prior" / WEIGHTS)["rows"]
+    assert 0 < len(louder) < len(rows)
+    torch.testing.assert_close(louder, rows[rows[:, 4] >= middle])
+    assert {attributes.level_db >= middle for attributes in drawn(tmp_path / "out")} == {True}
+    assert {attributes.level_db >= middle for attributes in drawn(tiny_checkpoint)} == {True, False}
+
+
+def drawn(checkpoint: Path) -> list[Attributes]:
+    prior = load_generator(checkpoint).prior
+    return [prior.draw({0: 1.0}, None, None, np.random.default_rng(seed)) for seed in range(40)]
 
 
 def test_a_run_without_a_model(monkeypatch, capsys, tiny_checkpoint, tmp_path):

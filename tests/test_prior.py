@@ -3,7 +3,9 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
+from vocalburst.gen.data.errors import InputDataError
 from vocalburst.gen.models.prior import ClipPrior
 
 # emotion, voice, seconds, active_seconds, level_db; powers of two survive float32
@@ -41,12 +43,26 @@ def test_voice():
     assert set(draws(50, voice=1)) == {tuple(ROWS[1, 1:])}
     # This voice never made emotion 1: its own rows, whatever their emotion.
     assert set(draws(50, {1: 1.0}, voice=1)) == {tuple(ROWS[1, 1:])}
-    # A voice without any row borrows one of anybody and stays the voice that was asked for.
-    assert {row[0] for row in draws(50, voice=7)} == {7}
+    # A voice without any row borrows one of anybody's of the emotion and stays the voice that was asked for.
+    assert set(draws(50, voice=7)) == {(7, *ROWS[0, 2:]), (7, *ROWS[1, 2:])}
+    assert len(set(draws(200, {9: 1.0}, voice=7))) == 4
 
 
 def test_an_emotion_without_rows_borrows_any():
     assert len(set(draws(200, {9: 1.0}))) == 4
+
+
+def test_quiet_clips_are_left_out_row_by_row():
+    outlines = np.arange(8.0).reshape(4, 2)
+    prior = ClipPrior.from_rows(ROWS, outlines, onsets=np.arange(4) / 8).at_least(-20.0)
+    np.testing.assert_array_equal(prior.rows, ROWS[[0, 2]])
+    np.testing.assert_array_equal(prior.outlines, outlines[[0, 2]])
+    np.testing.assert_array_equal(prior.onsets, [0, 0.25])
+    assert (prior.config.n_rows, prior.config.outline) == (2, 2)
+    bare = ClipPrior.from_rows(ROWS).at_least(-30.0)
+    np.testing.assert_array_equal(bare.rows, ROWS[:3])
+    with pytest.raises(InputDataError, match="reaches 0 dBFS; the loudest has -10 dBFS"):
+        prior.at_least(0.0)
 
 
 def test_a_duration_picks_among_the_nearest_rows():

@@ -15,7 +15,10 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 
+from vocalburst.gen.data.errors import InputDataError
+
 OTHER = 0.75  # of another clip's outline beside a clip's own, so that outline and voice together name no train clip
+NEAR = 16  # rows that are about as long as a clip
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,40 @@ class ClipPrior(ModelMixin, ConfigMixin):
                 getattr(prior, name).copy_(torch.from_numpy(np.asarray(table, dtype=np.float32)))
         return prior
 
+    def at_least(self, level_db: float) -> ClipPrior:
+        """The rows whose voice-active part has that level, in dBFS, or more; raises InputDataError if there is none."""
+        keep = self.rows[:, 4] >= level_db
+        if not keep.any():
+            raise InputDataError(
+                f"no train clip of the prior reaches {level_db:g} dBFS; "
+                f"the loudest has {self.rows[:, 4].max():g} dBFS"
+            )
+        tables = {name: table[keep].cpu().numpy() for name, table in self.named_buffers()}
+        return ClipPrior.from_rows(**tables)
+
+    def places(
+        self,
+        emotion: int,
+        voice: int | None = None,
+        active_seconds: float | None = None,
+        other_than: int | None = None,
+    ) -> np.ndarray:
+        """[R]: rows of an emotion, of `voice` if one is asked for, in the order of the table.
+
+        A voice without a row of that emotion has those of others, and one without any row has anybody's of the emotion.
+        active_seconds: only the `NEAR` rows whose voice-active length is nearest to it, the nearest first.
+        other_than: a row that is only there when there is no other.
+        """
+        rows = self.rows.cpu().numpy()
+        of_emotion, of_voice = rows[:, 0] == emotion, rows[:, 1] == voice
+        wanted = [of_emotion] if voice is None else [of_emotion & of_voice, of_voice, of_emotion]
+        found = next((np.flatnonzero(keep) for keep in wanted if keep.any()), np.arange(len(rows)))
+        if (found != other_than).any():
+            found = found[found != other_than]
+        if active_seconds is not None:
+            found = found[np.argsort(np.abs(rows[found, 3] - active_seconds), kind="stable")[:NEAR]]
+        return found
+
     def draw(
         self,
         weights: Mapping[int, float],
@@ -73,27 +110,14 @@ class ClipPrior(ModelMixin, ConfigMixin):
         other_than: int | None = None,
         quantile: float | None = None,
     ) -> Attributes:
-        """One row: its emotion drawn by `weights` (index -> weight), of `voice` if one is asked for.
+        """One of the rows at `places`, its emotion drawn by `weights` (index -> weight).
 
-        A duration that is asked for picks among the rows (at most 16) whose voice-active length is nearest to it.
-        other_than: a row that is only taken when there is no other. quantile: which of the rows, 0 to 1 in the order
-        of their voices; None draws one.
+        quantile: which of the rows, 0 to 1 in the order of their voices; None draws one.
         """
-        rows, places = self.rows.cpu().numpy(), np.arange(len(self.rows))
         indices = list(weights)
         share = np.array([weights[index] for index in indices], dtype=np.float64)
         emotion = indices[int(rng.choice(len(indices), p=share / share.sum()))]
-        for keep in (
-            (rows[:, 0] == emotion) & (rows[:, 1] == voice) if voice is not None else rows[:, 0] == emotion,
-            rows[:, 1] == voice if voice is not None else np.zeros(len(rows), dtype=bool),
-        ):
-            if keep.any():
-                places = places[keep]
-                break
-        if (places != other_than).any():
-            places = places[places != other_than]
-        if active_seconds is not None:
-            places = places[np.argsort(np.abs(rows[places, 3] - active_seconds), kind="stable")[:16]]
+        rows, places = self.rows.cpu().numpy(), self.places(emotion, voice, active_seconds, other_than)
         if quantile is None:
             place = int(places[rng.integers(len(places))])
         else:
