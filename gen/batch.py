@@ -87,6 +87,7 @@ def write_clip(job: Job, burst, run: Run) -> GeneratedClip:
         guidance=job.guidance,
         scheduler=job.scheduler,
         voice=burst.voice,
+        second_voice=burst.second_voice,
         voice_asked=job.voice,
         duration_asked=job.duration,
         stretch=burst.stretch,

@@ -19,6 +19,7 @@ class BurstSpec:
     vector: emotion -> weight in (0, 1]. seed: of this clip alone. voice: None draws one from the prior.
     duration: seconds of the voice-active part; None draws length and duration from the prior. stretched: whether the
     voice is brought to that duration where the model misses it.
+    voice_mixed: whether a voice that is drawn is mixed with a second one, see `prior.ClipPrior.mixed`.
     prior_vector: emotions to draw length, level and voice by, if not `vector`, so that a sweep keeps them.
     quantile: which train clip gives length, level and voice, 0 to 1 in the order of their voices; None draws one.
     like: a real clip [L] to vary, whose length, level and outline the result has, with no voice unless one is asked
@@ -33,6 +34,7 @@ class BurstSpec:
     voice: int | None = None
     duration: float | None = None
     stretched: bool = True
+    voice_mixed: bool = True
     prior_vector: dict[str, float] | None = None
     quantile: float | None = None
     like: np.ndarray | None = field(default=None, compare=False, repr=False)
@@ -49,6 +51,7 @@ class Burst:
     """wave [L] float32 at `audio.SAMPLE_RATE`; mel [M, T].
 
     voice and duration (seconds) were asked, drawn, or are those of the varied clip, whose voice has no number (None).
+    second_voice: what is mixed into a voice that was drawn.
     seed: that it was made with. stretch: factor in time that the voice was given to last as asked; None: not asked.
     """
 
@@ -58,3 +61,4 @@ class Burst:
     duration: float
     seed: int
     stretch: float | None = None
+    second_voice: int | None = None

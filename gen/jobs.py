@@ -27,6 +27,7 @@ class Job:
     quantile: which train clip gives them (`BurstSpec`); None, as in rows of early versions, draws one.
     sweep_position: 0 at the start of its sweep, 1 at the end; None outside of sweeps.
     stretched: whether the voice is stretched to `duration`; only rows of early versions say no.
+    voice_mixed: whether a drawn voice is mixed with a second one; only rows without a second voice say no.
     best_of, selected_by: how many candidates the clip is or was chosen from, and by which evaluator.
     """
 
@@ -52,6 +53,7 @@ class Job:
     sweep_position: float | None = None
     variation: Variation | None = None
     stretched: bool = True
+    voice_mixed: bool = True
     best_of: int | None = None
     selected_by: tuple[str, ...] = ()
     sha256: str | None = None  # what a manifest says the file had; None when made for the first time
@@ -74,6 +76,7 @@ class Job:
             prior_vector=self.prior_vector,
             quantile=self.quantile,
             stretched=self.stretched,
+            voice_mixed=self.voice_mixed,
             like=self.variation.wave() if self.variation else None,
             strength=self.variation.strength if self.variation else 1.0,
         )
@@ -238,6 +241,7 @@ class RepeatedJobs:
                 sweep_position=row.sweep_position,
                 variation=self._variation(row),
                 stretched=row.stretch is not None,
+                voice_mixed=row.second_voice is not None,
                 best_of=row.best_of,
                 selected_by=row.selected_by,
                 sha256=row.sha256,

@@ -94,9 +94,9 @@ class Synthesis:
         weights = {self.emotions.index(name): weight for name, weight in drawn_by.items()}
         drawn = self.prior.draw(weights, spec.voice, spec.duration, rng, quantile=spec.quantile)
         if self.outline is not None:
-            drawn = replace(
-                drawn, outline=self.prior.mixed_outline(asked, drawn, set(weights), spec.voice, spec.seed)
-            )
+            drawn = self.prior.mixed(asked, drawn, set(weights), spec.voice, spec.seed)
+            if not spec.voice_mixed:
+                drawn = replace(drawn, second_voice=None)
         if spec.duration is None:
             return drawn
         return replace(drawn, seconds=spec.duration + MARGIN, active_seconds=spec.duration, onset=MARGIN / 2)
@@ -152,7 +152,9 @@ class Synthesis:
         return Condition(
             emotion=emotion,
             emotion_known=torch.ones_like(emotion, dtype=torch.bool),
-            voice=torch.tensor([row.voice for row in drawn]),
+            voice=torch.tensor(
+                [[row.voice, NO_VOICE if row.second_voice is None else row.second_voice] for row in drawn]
+            ),
             country=torch.full((len(specs),), -1),
             scalars=torch.tensor(
                 [[row.seconds, row.active_seconds, row.level_db, float("nan")] for row in drawn]
@@ -329,7 +331,9 @@ class Synthesis:
                 mel = stretch_active(mel, first / hop, last / hop, factor, MARGIN * SAMPLE_RATE / hop)
                 wave, stretched = vocode(mel), stretched * factor
         voice = None if drawn.voice == NO_VOICE else drawn.voice
-        return Burst(wave, mel.cpu().numpy(), voice, drawn.active_seconds, spec.seed, stretched)
+        return Burst(
+            wave, mel.cpu().numpy(), voice, drawn.active_seconds, spec.seed, stretched, drawn.second_voice
+        )
 
 
 class Synthesiser(Synthesis):

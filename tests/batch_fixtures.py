@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +11,13 @@ import pytest
 
 from vocalburst.gen import journal
 from vocalburst.gen.batch import Run
+from vocalburst.gen.burst import Burst
 from vocalburst.gen.data.emotions import parse_request
 from vocalburst.gen.data.errors import MissingModelError
 from vocalburst.gen.jobs import RequestedJobs
 from vocalburst.gen.workers import Workers
 
 EMOTIONS = ("awe", "fear", "embarrassment")
-Burst = namedtuple("Burst", "wave mel voice duration seed stretch")
 
 
 class FakePipeline:

@@ -1,7 +1,7 @@
 """Conditions: nulls, per-sample dropout, and the features of scalars."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 
@@ -141,3 +141,21 @@ def test_cat_puts_one_batch_after_the_other():
         whole = getattr(both, f.name)
         assert torch.equal(whole[:2], getattr(first, f.name))
         assert torch.equal(whole[2:], getattr(second, f.name))
+
+
+def test_a_second_voice_lies_between():
+    """(0.75, 1) is a right angle's share: of voices e1 and e2 about a mean of 0 the mix is (0.8, 0.6)."""
+    module, voices = embedding(), torch.tensor([[0, -1], [0, 1], [1, 0], [-1, -1], [2, 3]])
+    with torch.no_grad():
+        module.voice.weight.zero_()
+        module.voice.weight[0, 0], module.voice.weight[1, 1] = 1.0, 1.0
+        module.voice.weight[2, 0], module.voice.weight[3, 1] = -1.0, -1.0
+        module.voice.weight[4, 2] = 9.0  # the null, which is no part of the mean
+        told = module.mixed_voice(voices)[:, :3]
+    expected = torch.tensor([[1, 0, 0], [0.8, 0.6, 0], [0.6, 0.8, 0], [0, 0, 9], [-0.8, -0.6, 0]])
+    torch.testing.assert_close(told, expected)
+    alone = conditions(3)
+    pairs = replace(alone, voice=torch.stack([alone.voice, torch.full((3,), -1)], dim=1))
+    torch.testing.assert_close(module(pairs), module(alone), rtol=0, atol=0)
+    pairs.voice[:, 1] = (alone.voice + 1) % 4
+    assert (module(pairs) - module(alone)).abs().amax(dim=1).min() > 1e-3

@@ -172,8 +172,8 @@ def test_a_manifest_of_variations_needs_their_clips(tmp_path, two_clips):
 
 
 NEW_FIELDS = {
-    "stretch", "prior_vector", "quantile", "sweep_position", "like", "like_sha256", "strength", "best_of",
-    "selected_by",
+    "second_voice", "stretch", "prior_vector", "quantile", "sweep_position", "like", "like_sha256", "strength",
+    "best_of", "selected_by",
 }  # fmt: skip
 
 
@@ -186,6 +186,7 @@ def test_rows_of_early_versions_are_made_again_as_they_were(tmp_path):
     (tmp_path / "old.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
     assert [job.quantile for job in RepeatedJobs(tmp_path / "old.jsonl")] == [None, None]
     assert [job.stretched for job in RepeatedJobs(tmp_path / "old.jsonl")] == [False, False]
+    assert [job.voice_mixed for job in RepeatedJobs(tmp_path / "old.jsonl")] == [False, False]
     assert [job.stretched for job in RepeatedJobs(tmp_path / "run" / "manifest.jsonl")] == [True, True]
 
 

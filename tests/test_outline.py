@@ -1,7 +1,7 @@
 """Outlines: what they are made of, where a token hears them, how generation draws and mixes them."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +179,34 @@ def test_a_clip_has_the_outline_of_its_row_and_some_of_another(pipeline):
         assert drawn.onset == float(pipeline.prior.onsets[row]) and drawn.place == int(row)
         firsts.add(first)
     assert firsts == {0, 1}
+
+
+def test_a_drawn_voice_is_mixed_with_that_of_the_other_clip(pipeline):
+    """Each of the two voices of awe is the first of some clips and the second of the others; an asked one is itself."""
+    of_awe = pipeline.prior.rows[:, 0] == pipeline.emotions.index("awe")
+    voices = {int(voice) for voice in pipeline.prior.rows[of_awe, 1]}
+    assert len(voices) == 2
+    drawn = [pipeline.attributes(spec(seed)) for seed in range(24)]
+    assert {(one.voice, one.second_voice) for one in drawn} == set(permutations(voices))
+    faint, full = (pipeline.attributes(spec(3, {"awe": weight})) for weight in (0.2, 1.0))
+    assert (faint.voice, faint.second_voice) == (full.voice, full.second_voice)
+    for pure in (
+        spec(3, voice=min(voices)),
+        spec(3, {"awe": 0.5, "fear": 0.5}),
+        spec(3, prior_vector={"awe": 0.5, "fear": 0.5}),
+        spec(3, voice_mixed=False),
+    ):
+        assert pipeline.attributes(pure).second_voice is None
+    told = pipeline.condition([spec(3), spec(3, voice=1)], [full, pipeline.attributes(spec(3, voice=1))])
+    assert told.voice.tolist() == [[full.voice, full.second_voice], [1, -1]]
+
+
+def test_two_clips_of_one_voice_keep_it():
+    rows = np.array([(0, 3, 1.0, 0.5, -20.0), (0, 3, 1.0, 0.5, -30.0)])
+    prior = ClipPrior.from_rows(rows, np.eye(2), np.zeros(2))
+    drawn = prior.draw({0: 1.0}, None, None, np.random.default_rng(0))
+    mixed = prior.mixed({0: 1.0}, drawn, {0}, None, 0)
+    assert mixed.second_voice is None and (mixed.outline > 0).all()
 
 
 def test_the_only_row_of_a_voice_and_emotion_keeps_its_outline(pipeline):

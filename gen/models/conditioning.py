@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import nn
 
+from vocalburst.gen.models.prior import OTHER
+
 # Scalars that describe a recording, and the range each is scaled from (to about -1..1). Beyond it is extrapolation.
 SCALARS: dict[str, tuple[float, float]] = {
     "seconds": (0.0, 4.0),  # length of the clip
@@ -28,9 +30,10 @@ class Condition:
     """A batch of conditions.
 
     emotion: [B, E] weights in 0..1 over the model's emotions; emotion_known: [B, E] False where a corpus says
-    nothing. voice, country: [B] table rows, -1 = null. scalars: [B, S] in the order of `SCALARS`, NaN = null.
-    augmentation: [B, A] in the order of `AUGMENTATIONS`. outline: [B, K] (see `outline`), NaN = null; K is 0 for a
-    model without. span: [B, 2] first and last-plus-one mel frame of the voice-active part, which an outline is about.
+    nothing. voice, country: [B] table rows, -1 = null; of voices also [B, 2], the second one mixed in unless it is -1.
+    scalars: [B, S] in the order of `SCALARS`, NaN = null. augmentation: [B, A] in the order of `AUGMENTATIONS`.
+    outline: [B, K] (see `outline`), NaN = null; K is 0 for a model without. span: [B, 2] first and last-plus-one mel
+    frame of the voice-active part, which an outline is about.
     """
 
     emotion: torch.Tensor
@@ -92,6 +95,11 @@ def sinusoids(values: torch.Tensor, dim: int, max_period: float = 100.0) -> torc
     return torch.cat([phase.cos(), phase.sin()], dim=-1)
 
 
+def row_of(table: nn.Embedding, rows: torch.Tensor) -> torch.Tensor:
+    """[B] -> [B, D]: rows of the table, its last one where there is none (-1)."""
+    return table(torch.where(rows < 0, table.num_embeddings - 1, rows))
+
+
 class ConditionEmbedding(nn.Module):
     """Condition -> [B, D]: the sum of one embedding per condition, mixed by a small network."""
 
@@ -118,13 +126,21 @@ class ConditionEmbedding(nn.Module):
             nn.init.zeros_(self.outline.weight)
             nn.init.zeros_(self.outline.bias)
 
+    def mixed_voice(self, rows: torch.Tensor) -> torch.Tensor:
+        """[B] or [B, 2] -> [B, D]: a voice, or one with `OTHER` of a second, about as far from the mean of all."""
+        if rows.dim() == 1:
+            return row_of(self.voice, rows)
+        first, second = row_of(self.voice, rows[:, 0]), row_of(self.voice, rows[:, 1])
+        mean = self.voice.weight[:-1].mean(dim=0)
+        mixed = mean + (first - mean + OTHER * (second - mean)) / math.hypot(1, OTHER)
+        return torch.where((rows[:, 1] < 0)[:, None], first, mixed)
+
     def forward(self, condition: Condition) -> torch.Tensor:
         known = condition.emotion_known.float()
         emotion = self.emotion(torch.cat([condition.emotion * known, known], dim=-1))
         null = ~condition.emotion_known.any(dim=-1, keepdim=True)
         total = torch.where(null, self.emotion_null, emotion)
-        for table, rows in ((self.voice, condition.voice), (self.country, condition.country)):
-            total = total + table(torch.where(rows < 0, table.num_embeddings - 1, rows))
+        total = total + self.mixed_voice(condition.voice) + row_of(self.country, condition.country)
         for index, (name, (low, high)) in enumerate(SCALARS.items()):
             value = condition.scalars[:, index]
             unknown = value.isnan()

@@ -17,7 +17,7 @@ from diffusers.configuration_utils import register_to_config
 
 from vocalburst.gen.data.errors import InputDataError
 
-OTHER = 0.75  # of another clip's outline beside a clip's own, so that outline and voice together name no train clip
+OTHER = 0.75  # of another clip's outline and voice beside a clip's own, so that they name no train clip
 NEAR = 16  # rows that are about as long as a clip
 
 
@@ -26,7 +26,7 @@ class Attributes:
     """seconds: of the whole clip; active_seconds: of its voice-active part; level_db: dBFS of that part; voice: row.
 
     onset: seconds before that part; outline [K]: of that part, empty for a model without. place: row of the prior that
-    all this is from, None if it is from elsewhere.
+    all this is from, None if it is from elsewhere. second_voice: row of a voice of which `OTHER` is mixed in, or None.
     """
 
     seconds: float
@@ -36,6 +36,7 @@ class Attributes:
     onset: float = 0.0
     outline: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False)
     place: int | None = None
+    second_voice: int | None = None
 
     def span(self, seconds_a_frame: float) -> torch.Tensor:
         """[1, 2]: first and last-plus-one mel frame of the voice-active part."""
@@ -135,44 +136,50 @@ class ClipPrior(ModelMixin, ConfigMixin):
             return drawn
         return replace(drawn, onset=float(self.onsets[place]), outline=self.outlines[place].cpu().numpy())
 
-    def mixed_outline(
+    def mixed(
         self,
         weights: Mapping[int, float],
         drawn: Attributes,
         drawn_by: set[int],
         voice: int | None,
         seed: int,
-    ) -> np.ndarray:
-        """[K]: outlines of training clips about as long as `drawn`, mixed as the emotions are (index -> weight).
+    ) -> Attributes:
+        """`drawn` with outlines of training clips about as long, mixed as the emotions are (index -> weight).
 
         One of each emotion by its weight, and one of any clip by what the weights leave to 1, so that a mix, a weak
         intensity and every point between two emotions have an outline of their own; of variance 1 like those it is
-        made of. An emotion that alone decided what was drawn (`drawn_by`) has the row's own and `OTHER` of another's.
+        made of. An emotion that alone decided what was drawn (`drawn_by`) has the row's own outline and `OTHER` of
+        another clip's, and so much of that clip's voice too (`second_voice`) unless a `voice` is asked for. What two
+        clips of an emotion have in common adds up, so such an outline has 1.4 times the emotion's mean.
         """
 
         def another(emotions: Mapping[int, float], *stream: int) -> Attributes:
             rng = np.random.default_rng([seed, *stream])
             return self.draw(emotions, voice, drawn.active_seconds, rng, drawn.place)
 
-        def of_emotion(index: int) -> np.ndarray:
-            other = another({index: 1.0}, 3, index)
-            if drawn_by != {index}:
-                return other.outline
-            if other.place == drawn.place:  # the only one
-                return drawn.outline
-            return (drawn.outline + OTHER * other.outline) / math.hypot(1, OTHER)
-
+        others = {index: another({index: 1.0}, 3, index) for index in weights}
+        outlines = {index: other.outline for index, other in others.items()}
+        second_voice = None
+        for index, other in others.items():
+            if drawn_by == {index}:
+                outlines[index] = drawn.outline
+                if other.place != drawn.place:  # else it is the only one
+                    outlines[index] = (drawn.outline + OTHER * other.outline) / math.hypot(1, OTHER)
+                    second_voice = other.voice
+        outline = sum(weight * outlines[index] for index, weight in weights.items())
         rest = max(0.0, 1 - sum(weights.values()))
-        mixed = sum(weight * of_emotion(index) for index, weight in weights.items())
         if rest:
             every = dict.fromkeys(self.rows[:, 0].unique().int().tolist(), 1.0)
-            mixed = mixed + rest * another(every, 4).outline
-        return mixed / math.sqrt(sum(weight**2 for weight in weights.values()) + rest**2)
+            outline = outline + rest * another(every, 4).outline
+        outline = outline / math.sqrt(sum(weight**2 for weight in weights.values()) + rest**2)
+        return replace(
+            drawn, outline=outline, second_voice=None if second_voice == drawn.voice else second_voice
+        )
 
     def varied_outline(
         self, weights: Mapping[int, float], own: Attributes, strength: float, voice: int | None, seed: int
     ) -> np.ndarray:
-        """The outline of a varied clip: its own at a strength near 0, `mixed_outline` of what is asked for at 1."""
-        other = self.mixed_outline(weights, own, set(), voice, seed)
+        """The outline of a varied clip: its own at a strength near 0, a mixed one of what is asked for at 1."""
+        other = self.mixed(weights, own, set(), voice, seed).outline
         kept = math.sqrt(1 - strength**2)  # both have the variance 1, and so has their mix
         return (kept * own.outline + strength * other).astype(np.float32)
