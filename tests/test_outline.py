@@ -201,8 +201,9 @@ def test_a_drawn_voice_is_mixed_with_that_of_the_other_clip(pipeline):
     assert told.voice.tolist() == [[full.voice, full.second_voice], [1, -1]]
 
 
-def test_two_clips_of_one_voice_keep_it():
-    rows = np.array([(0, 3, 1.0, 0.5, -20.0), (0, 3, 1.0, 0.5, -30.0)])
+@pytest.mark.parametrize("voices", [(3, 3), (-1, 3), (3, -1)])
+def test_one_voice_or_none_is_not_mixed(voices):
+    rows = np.array([(0, voice, 1.0, 0.5, -20.0) for voice in voices])
     prior = ClipPrior.from_rows(rows, np.eye(2), np.zeros(2))
     drawn = prior.draw({0: 1.0}, None, None, np.random.default_rng(0))
     mixed = prior.mixed({0: 1.0}, drawn, {0}, None, 0)

@@ -149,7 +149,7 @@ class ClipPrior(ModelMixin, ConfigMixin):
         One of each emotion by its weight, and one of any clip by what the weights leave to 1, so that a mix, a weak
         intensity and every point between two emotions have an outline of their own; of variance 1 like those it is
         made of. An emotion that alone decided what was drawn (`drawn_by`) has the row's own outline and `OTHER` of
-        another clip's, and so much of that clip's voice too (`second_voice`) unless a `voice` is asked for. What two
+        another clip's, and so much of that clip's voice too (`second_voice`), unless a `voice` is asked for. What two
         clips of an emotion have in common adds up, so such an outline has 1.4 times the emotion's mean.
         """
 
@@ -165,16 +165,15 @@ class ClipPrior(ModelMixin, ConfigMixin):
                 outlines[index] = drawn.outline
                 if other.place != drawn.place:  # else it is the only one
                     outlines[index] = (drawn.outline + OTHER * other.outline) / math.hypot(1, OTHER)
-                    second_voice = other.voice
+                    if other.voice != drawn.voice and min(other.voice, drawn.voice) >= 0:
+                        second_voice = other.voice
         outline = sum(weight * outlines[index] for index, weight in weights.items())
         rest = max(0.0, 1 - sum(weights.values()))
         if rest:
             every = dict.fromkeys(self.rows[:, 0].unique().int().tolist(), 1.0)
             outline = outline + rest * another(every, 4).outline
         outline = outline / math.sqrt(sum(weight**2 for weight in weights.values()) + rest**2)
-        return replace(
-            drawn, outline=outline, second_voice=None if second_voice == drawn.voice else second_voice
-        )
+        return replace(drawn, outline=outline, second_voice=second_voice)
 
     def varied_outline(
         self, weights: Mapping[int, float], own: Attributes, strength: float, voice: int | None, seed: int
