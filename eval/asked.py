@@ -28,11 +28,21 @@ class AskedRow(EntryRow):
     run_seed: int
     index: int
     voice_asked: int | None = None
+    second_voice: int | None = None
     duration_asked: float | None = None
     sweep_position: float | None = None
     like: str | None = None
     like_sha256: str | None = None
     strength: float | None = None
+
+    @property
+    def voices_asked(self) -> str | None:
+        """`3`, or `3+7` for two that are mixed; None where they were drawn."""
+        if self.voice_asked is None:
+            return None
+        return (
+            str(self.voice_asked) if self.second_voice is None else f"{self.voice_asked}+{self.second_voice}"
+        )
 
     @property
     def target(self) -> str:
@@ -49,7 +59,7 @@ class AskedRow(EntryRow):
             self.run_seed,
             self.index,
             self.like_sha256,
-            self.voice_asked,
+            self.voices_asked,
             self.duration_asked,
         )
 

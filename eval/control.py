@@ -112,7 +112,7 @@ def voices_of(clips: Sequence[AskedClip], progress: Progress) -> tuple[np.ndarra
             raise InputDataError(f"{clip.path}: no voice was asked for")
     log_mel = LogMel()
     heard = [features(clip.wave(), log_mel) for clip in progress(clips, len(clips))]
-    return np.array(heard), [str(clip.row.voice_asked) for clip in clips], [clip.row.target for clip in clips]
+    return np.array(heard), [clip.row.voices_asked for clip in clips], [clip.row.target for clip in clips]
 
 
 def real_voices(

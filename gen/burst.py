@@ -19,6 +19,7 @@ class BurstSpec:
     vector: emotion -> weight in (0, 1]. seed: of this clip alone. voice: None draws one from the prior.
     duration: seconds of the voice-active part; None draws length and duration from the prior. stretched: whether the
     voice is brought to that duration where the model misses it.
+    second_voice: what is mixed into a voice that is asked for.
     voice_mixed: whether a voice that is drawn is mixed with a second one, see `prior.ClipPrior.mixed`.
     prior_vector: emotions to draw length, level and voice by, if not `vector`, so that a sweep keeps them.
     quantile: which train clip gives length, level and voice, 0 to 1 in the order of their voices; None draws one.
@@ -32,6 +33,7 @@ class BurstSpec:
     guidance: float
     scheduler: str
     voice: int | None = None
+    second_voice: int | None = None
     duration: float | None = None
     stretched: bool = True
     voice_mixed: bool = True
@@ -51,7 +53,7 @@ class Burst:
     """wave [L] float32 at `audio.SAMPLE_RATE`; mel [M, T].
 
     voice and duration (seconds) were asked, drawn, or are those of the varied clip, whose voice has no number (None).
-    second_voice: what is mixed into a voice that was drawn.
+    second_voice: what is mixed into the voice.
     seed: that it was made with. stretch: factor in time that the voice was given to last as asked; None: not asked.
     """
 

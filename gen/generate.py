@@ -59,7 +59,8 @@ def requested_jobs(args: argparse.Namespace, pipeline, selector=None):
         intensity=intensity,
         run_seed=args.seed,
         **sampling,
-        voice=args.voice,
+        voice=args.voice and args.voice[0],
+        second_voice=args.voice[1] if args.voice and len(args.voice) == 2 else None,
         duration=args.duration,
         file_format=args.format,
         raw=args.raw,
@@ -91,8 +92,9 @@ def check_bounds(args: argparse.Namespace, pipeline) -> None:
     """End the program when the checkpoint cannot answer a number or name that was asked for."""
     from vocalburst.gen.sampling import SCHEDULERS
 
-    if args.voice is not None and args.voice >= pipeline.n_voices:
-        refuse(f"--voice {args.voice}: this checkpoint has the voices 0 to {pipeline.n_voices - 1}")
+    for voice in args.voice or ():
+        if voice >= pipeline.n_voices:
+            refuse(f"--voice {voice}: this checkpoint has the voices 0 to {pipeline.n_voices - 1}")
     shortest, longest = pipeline.durations
     if args.duration is not None and not shortest <= args.duration <= longest:
         refuse(f"--duration {args.duration:g}: this checkpoint makes {shortest:g} to {longest:.2f} s")

@@ -39,7 +39,7 @@ class GeneratedClip(BaseModel):
     guidance: float
     scheduler: str
     voice: int | None  # the one used; None: none, as of a varied clip
-    second_voice: int | None = None  # mixed into a voice that was drawn, so that it is nobody's
+    second_voice: int | None = None  # mixed into it; drawn unless `voice` was asked for
     voice_asked: int | None
     duration_asked: float | None  # None: drawn from the prior, or that of the varied clip
     stretch: float | None = (

@@ -50,6 +50,7 @@ class Job:
     trim: bool
     prior_vector: dict[str, float] | None = None
     quantile: float | None = None
+    second_voice: int | None = None  # asked for, with a `voice`
     sweep_position: float | None = None
     variation: Variation | None = None
     stretched: bool = True
@@ -72,6 +73,7 @@ class Job:
             guidance=self.guidance,
             scheduler=self.scheduler,
             voice=self.voice,
+            second_voice=self.second_voice,
             duration=self.duration,
             prior_vector=self.prior_vector,
             quantile=self.quantile,
@@ -99,6 +101,7 @@ class RequestedJobs:
     raw: bool
     trim: bool
     folders: bool  # a folder per emotion
+    second_voice: int | None = None
     sweep: EmotionSweep | IntensitySweep | None = None
     variations: tuple[Variation, ...] = ()
     best_of: int | None = None
@@ -150,6 +153,7 @@ class RequestedJobs:
             guidance=self.guidance,
             scheduler=self.scheduler,
             voice=self.voice,
+            second_voice=self.second_voice,
             duration=self.duration,
             file_format=self.file_format,
             raw=self.raw,
@@ -166,6 +170,7 @@ class RequestedJobs:
         """What tells this run from another one, as JSON values; what is not used is left out."""
         varied = [[variation.sha256, variation.strength] for variation in self.variations]
         extra = {
+            "second_voice": self.second_voice,
             "sweep": self.sweep and self.sweep.settings(),
             "like": varied or None,
             "best_of": self.best_of,
@@ -232,6 +237,7 @@ class RepeatedJobs:
                 guidance=row.guidance,
                 scheduler=row.scheduler,
                 voice=row.voice_asked,
+                second_voice=None if row.voice_asked is None else row.second_voice,
                 duration=row.duration_asked,
                 file_format=row.format,
                 raw=row.raw,

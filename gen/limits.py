@@ -19,8 +19,13 @@ def check_spec(
     unknown = [name for name in (*spec.vector, *(spec.prior_vector or ())) if name not in emotions]
     if not spec.vector or unknown:
         raise InputDataError(f"expected emotions of this checkpoint, got {unknown or 'none'}")
-    if spec.voice is not None and not 0 <= spec.voice < n_voices:
-        raise InputDataError(f"voice {spec.voice}: this checkpoint has the voices 0 to {n_voices - 1}")
+    for voice in (spec.voice, spec.second_voice):
+        if voice is not None and not 0 <= voice < n_voices:
+            raise InputDataError(f"voice {voice}: this checkpoint has the voices 0 to {n_voices - 1}")
+    if spec.second_voice is not None and spec.voice in (None, spec.second_voice):
+        raise InputDataError(
+            f"a second voice is mixed into another one, got {spec.second_voice} into {spec.voice}"
+        )
     if spec.duration is not None and not durations[0] <= spec.duration <= durations[1]:
         raise InputDataError(
             f"duration {spec.duration:g} s: this checkpoint makes {durations[0]:g} to {durations[1]:.2f} s"

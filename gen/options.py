@@ -77,6 +77,14 @@ def finite(text: str) -> float:
     return value
 
 
+def voices(text: str) -> tuple[int, ...]:
+    """`3` -> (3,), `3+7` -> (3, 7)."""
+    numbers = tuple(whole_number(part, least=0) for part in text.split("+", 1))
+    if len(numbers) == 2 and numbers[0] == numbers[1]:
+        raise argparse.ArgumentTypeError(f"expected two different voices, got {text!r}")
+    return numbers
+
+
 def share(text: str) -> float:
     value = finite(text)
     if not 0 < value <= 1:
@@ -118,7 +126,9 @@ def build_parser() -> Parser:
     )
     clip.add_argument("--to", metavar="E", help="the emotion or mix that a sweep ends with")
     clip.add_argument("--positions", type=two, metavar="N", help=f"clips of a sweep ({POSITIONS})")
-    clip.add_argument("--voice", type=natural, metavar="V", help="number of the voice (drawn by the seed)")
+    clip.add_argument(
+        "--voice", type=voices, metavar="V", help="number of the voice, or V+W: two mixed (drawn by the seed)"
+    )
     clip.add_argument("--duration", type=finite, metavar="S", help="seconds of voice (drawn by the seed)")
     clip.add_argument("--seed", type=natural, metavar="N", help="another seed, other clips (0)")
     clip.add_argument("--like", type=Path, nargs="+", metavar="FILE", help="vary these real clips")

@@ -84,6 +84,7 @@ class BurstPipeline(DiffusionPipeline, Synthesis):
         intensity: float = 1.0,
         seed: int = 0,
         voice: int | None = None,
+        second_voice: int | None = None,
         duration: float | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -94,6 +95,7 @@ class BurstPipeline(DiffusionPipeline, Synthesis):
     ) -> AudioPipelineOutput | tuple[list[np.ndarray]]:
         """Bursts of one request (`awe`, or `awe:0.7,fear:0.3`) with the seeds seed, seed + 1, ...
 
+        voice, second_voice: rows of training speakers, the second mixed into the first; None draws both.
         like: a real clip [L] to vary under the emotion, as far as `strength` says (0 to 1, see `BurstSpec`).
         Returns AudioPipelineOutput whose `audios` is a list of float32 waves [L] at `audio.SAMPLE_RATE`.
         """
@@ -102,7 +104,7 @@ class BurstPipeline(DiffusionPipeline, Synthesis):
         settings = {key: self.defaults[key] if value is None else value for key, value in asked.items()}
         specs = [
             BurstSpec(
-                vector, seed + index, voice=voice, duration=duration, like=like,
+                vector, seed + index, voice=voice, second_voice=second_voice, duration=duration, like=like,
                 strength=1.0 if like is None else strength, **settings,
             )
             for index in range(num_waveforms_per_prompt)

@@ -85,6 +85,7 @@ class Synthesis:
         asked = {self.emotions.index(name): weight for name, weight in spec.vector.items()}
         if spec.like is not None:
             own = self.attributes_of(spec.like, NO_VOICE if spec.voice is None else spec.voice)
+            own = replace(own, second_voice=spec.second_voice)
             if self.outline is None:
                 return own
             outline = self.prior.varied_outline(asked, own, spec.strength, spec.voice, spec.seed)
@@ -95,8 +96,8 @@ class Synthesis:
         drawn = self.prior.draw(weights, spec.voice, spec.duration, rng, quantile=spec.quantile)
         if self.outline is not None:
             drawn = self.prior.mixed(asked, drawn, set(weights), spec.voice, spec.seed)
-            if not spec.voice_mixed:
-                drawn = replace(drawn, second_voice=None)
+        if spec.voice is not None or not spec.voice_mixed:
+            drawn = replace(drawn, second_voice=spec.second_voice)
         if spec.duration is None:
             return drawn
         return replace(drawn, seconds=spec.duration + MARGIN, active_seconds=spec.duration, onset=MARGIN / 2)

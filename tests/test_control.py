@@ -284,6 +284,13 @@ def test_voices_from_files_beside_real_speakers(command, tmp_path):
     assert code == 3 and "no voice was asked for" in err
 
 
+def test_two_mixed_voices_are_another_voice():
+    drawn, alone = row("a", second_voice=7), row("a", voice_asked=3)
+    mixed = row("a", voice_asked=3, second_voice=7)
+    assert (drawn.voices_asked, alone.voices_asked, mixed.voices_asked) == (None, "3", "3+7")
+    assert len({drawn.unit, alone.unit, mixed.unit}) == 3
+
+
 def test_a_reference_with_too_few_speakers(command, tmp_path):
     rows = [
         (row(f"{v}{e}", EMOTIONS[e], v, voice_asked=v), voice_wave(v, e, v + e))

@@ -77,6 +77,22 @@ def test_one_emotion_with_defaults(command, tiny_checkpoint):
     assert len({row.sha256 for row in rows}) == 3
 
 
+def test_a_mixed_voice_is_asked_for_again(command):
+    """The two voices of a row, asked for with another emotion; one of them alone is another clip."""
+    for voice in ("3+1", "3", "1+3"):
+        asked = ("--emotion", "fear", "--n", 1, "--voice", voice, "--duration", 0.4, "--out", voice, *FAST)
+        assert command(*asked)[0] == 0
+    mixed, alone, swapped = (
+        next(read_generated(Path(voice) / "manifest.jsonl")) for voice in ("3+1", "3", "1+3")
+    )
+    assert (mixed.voice, mixed.voice_asked, mixed.second_voice) == (3, 3, 1)
+    assert (alone.voice, alone.second_voice) == (3, None)
+    assert (swapped.voice, swapped.second_voice) == (1, 3)
+    assert len({mixed.sha256, alone.sha256, swapped.sha256}) == 3
+    assert command("--from-manifest", "3+1/manifest.jsonl", "--out", "again")[0] == 0
+    assert Path("again", mixed.file_name).read_bytes() == Path("3+1", mixed.file_name).read_bytes()
+
+
 def test_everything_at_once_in_every_format(command):
     for file_format, (suffix, _, _) in FORMATS.items():
         asked = ("--emotion", "awe:0.7,awkwardness:0.3", "--intensity", 0.8, "--n", 1, "--voice", 3, "--trim")
@@ -365,6 +381,9 @@ def test_another_run_in_the_folder(command):
         ("--emotion awe --guidance nan", 2, "--guidance: expected a number, got 'nan'"),
         ("--emotion awe --intensity 1.5", 2, "--intensity: must be above 0 and at most 1"),
         ("--emotion awe --voice 5", 2, "--voice 5: this checkpoint has the voices 0 to 4"),
+        ("--emotion awe --voice 1+5", 2, "--voice 5: this checkpoint has the voices 0 to 4"),
+        ("--emotion awe --voice 1+1", 2, "--voice: expected two different voices, got '1+1'"),
+        ("--emotion awe --voice 1+", 2, "--voice: expected a whole number, got ''"),
         ("--emotion awe --duration 100", 2, "--duration 100: this checkpoint makes 0.2 to 0.80 s"),
         ("--emotion awe --duration 0", 2, "--duration 0: this checkpoint makes"),
         ("--emotion awe --scheduler ddim", 2, "--scheduler ddim: unknown; known: euler, heun, dpm++"),

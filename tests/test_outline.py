@@ -197,6 +197,8 @@ def test_a_drawn_voice_is_mixed_with_that_of_the_other_clip(pipeline):
         spec(3, voice_mixed=False),
     ):
         assert pipeline.attributes(pure).second_voice is None
+    asked = pipeline.attributes(spec(3, {"fear": 1.0}, voice=full.voice, second_voice=full.second_voice))
+    assert (asked.voice, asked.second_voice) == (full.voice, full.second_voice)
     told = pipeline.condition([spec(3), spec(3, voice=1)], [full, pipeline.attributes(spec(3, voice=1))])
     assert told.voice.tolist() == [[full.voice, full.second_voice], [1, -1]]
 
