@@ -6,6 +6,7 @@ Shape letters: B clips, L wave sample, M mel bin, T time step of a clip's featur
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import numpy as np
 import torch
@@ -23,9 +24,9 @@ class Augmentation(BaseModel):
     max_crop: int = Field(0, ge=0)  # time steps, at either edge
     mixup_alpha: float = Field(0, ge=0)
 
+    @abstractmethod
     def __call__(self, features: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
         """A changed float32 copy of features [..., T]."""
-        raise NotImplementedError
 
     def crop(self, features: torch.Tensor, shortest: int, generator: np.random.Generator) -> torch.Tensor:
         """A view of features [..., T] without some steps at the edges; `shortest` steps are never taken."""

@@ -6,6 +6,7 @@ Shape letters: B clips, L wave sample, D embedding, E emotion.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ class Heard:
     probabilities: np.ndarray | None
 
 
-class Evaluator:
+class Evaluator(ABC):
     """Base of all evaluators; a subclass sets the attributes and writes `load` and `hear`.
 
     id: kind of network and 12 hex digits of its weights' sha256; preprocessing: what is done to a wave before
@@ -38,13 +39,13 @@ class Evaluator:
     space: str
 
     @classmethod
+    @abstractmethod
     def load(cls, folder: Path) -> Evaluator:
         """Read the weights of a local folder. Raises MissingModelError in one sentence on any damage."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hear(self, waves: Sequence[np.ndarray]) -> Heard:
         """What `listen` returns, of waves it has checked."""
-        raise NotImplementedError
 
     def listen(self, waves: Sequence[np.ndarray]) -> Heard:
         """Hear waves [L], float32 mono at `audio.SAMPLE_RATE`, of any lengths.

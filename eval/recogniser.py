@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -46,7 +47,7 @@ class NetworkConfig(BaseModel):
     dropout: float = Field(0.2, ge=0, lt=1)  # of the embedding, before the outputs
 
 
-class Recogniser(nn.Module):
+class Recogniser(nn.Module, ABC):
     """wave -> embedding [B, D] and log-odds [B, E] over `config.emotions`. Constructed from its config."""
 
     family: ClassVar[str]
@@ -55,22 +56,22 @@ class Recogniser(nn.Module):
     config: NetworkConfig
 
     @property
+    @abstractmethod
     def dim(self) -> int:
         """D."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def preprocessing(self) -> str:
         """An id of all that is done to a wave before the network; another id, another space."""
-        raise NotImplementedError
 
+    @abstractmethod
     def features(self, wave: np.ndarray) -> torch.Tensor:
         """Features [..., T] of a wave [L] at `audio.SAMPLE_RATE`. Raises InputDataError on digital silence."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed_features(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """embedding [B, D] of features [B, ..., T], of which the first `lengths` [B] steps of each clip count."""
-        raise NotImplementedError
 
     def fit_scale(self, features: Sequence[torch.Tensor]) -> None:
         """Take from the features of train clips what the network needs to know before its first step."""
@@ -84,9 +85,9 @@ class Recogniser(nn.Module):
         """The network of a config.json, weights not loaded yet."""
         return cls(cls.config_class(**config["network"]))
 
+    @abstractmethod
     def classify(self, embedding: torch.Tensor) -> torch.Tensor:
         """Log-odds [B, E] of embeddings [B, D]."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def embed(self, wave: torch.Tensor | np.ndarray, lengths: Sequence[int] | None = None) -> torch.Tensor:

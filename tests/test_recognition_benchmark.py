@@ -231,6 +231,10 @@ class Listener(Evaluator):
     def __init__(self, model):
         self.model, self.id, self.emotions = model, "listener-0", tuple(reversed(EMOGATOR_30))
 
+    @classmethod
+    def load(cls, folder):
+        return cls(RecognitionModel.load(folder))
+
     def hear(self, waves):
         heard = self.model.hear(waves)
         return Heard(heard.embeddings, heard.probabilities[:, ::-1])
@@ -239,10 +243,10 @@ class Listener(Evaluator):
 def test_an_evaluator_beside_the_models(monkeypatch, benchmark, tmp_path, dev, manifest):
     out = tmp_path / "bench"
     assert benchmark(out, "--models", "tiny") == 0
-    model = RecognitionModel.load(out / "models" / "tiny")
+    listener = Listener.load(out / "models" / "tiny")
     digest = ClipSource(manifest).sha256()
     training = {"manifest_sha256": digest, "cpu_minutes": 4.6, "config": {"epochs": 3, "seed": 18}}
-    monkeypatch.setattr("vocalburst.eval.evaluators.load_evaluator", lambda spec: Listener(model))
+    monkeypatch.setattr("vocalburst.eval.evaluators.load_evaluator", lambda spec: listener)
     monkeypatch.setattr(contestants, "read_training", lambda folder: training)
     assert benchmark(out, "--models", "tiny,evaluator:logmel") == 0
     rows = {row["name"]: row for row in report_of(out)["rows"]}
@@ -250,7 +254,7 @@ def test_an_evaluator_beside_the_models(monkeypatch, benchmark, tmp_path, dev, m
     assert (own["cpu_minutes"], own["epochs"], own["seed"], own["settings"]) == (4.6, 3, 18, None)
     assert own["headline"] == other["headline"] and own["exvo_10"] == other["exvo_10"]
     ten = EvaluatorContestant("evaluator:logmel", TASKS["exvo-10"], digest).hear(dev.waves)
-    heard = model.hear(dev.waves).probabilities
+    heard = listener.model.hear(dev.waves).probabilities
     surprise = (
         heard[:, EMOGATOR_30.index("surprise_positive")] + heard[:, EMOGATOR_30.index("surprise_negative")]
     )
