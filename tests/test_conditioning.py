@@ -144,7 +144,7 @@ def test_cat_puts_one_batch_after_the_other():
 
 
 def test_a_second_voice_lies_between():
-    """(0.75, 1) is a right angle's share: of voices e1 and e2 about a mean of 0 the mix is (0.8, 0.6)."""
+    """Of voices e1 and e2 about a mean of 0 the mix is (1, 0.75) brought back to length 1: (0.8, 0.6)."""
     module, voices = embedding(), torch.tensor([[0, -1], [0, 1], [1, 0], [-1, -1], [2, 3]])
     with torch.no_grad():
         module.voice.weight.zero_()

@@ -17,7 +17,7 @@ from vocalburst.gen.data.errors import MissingModelError
 from vocalburst.gen.data.mel import LogMel, MelConfig
 from vocalburst.gen.dataset import active_frames, active_part, normalise_level
 from vocalburst.gen.models.outline import BANDS, COARSE, SEGMENTS, OutlineEncoder, OutlineTrack, describe
-from vocalburst.gen.models.prior import OTHER, ClipPrior
+from vocalburst.gen.models.prior import MIXED_IN, ClipPrior
 from vocalburst.gen.models.transformer import BurstTransformer
 from vocalburst.gen.pipeline import BurstPipeline
 
@@ -166,7 +166,7 @@ def rows_of(pipeline: BurstPipeline, emotion: str) -> np.ndarray:
 
 
 def test_a_clip_has_the_outline_of_its_row_and_some_of_another(pipeline):
-    """Of the emotion's two rows each seed's own one and `OTHER` of the other one, at unit norm."""
+    """Of the emotion's two rows each seed's own one and `MIXED_IN` of the other one, at unit norm."""
     rows = rows_of(pipeline, "awe")
     firsts = set()
     for seed in range(24):
@@ -174,7 +174,7 @@ def test_a_clip_has_the_outline_of_its_row_and_some_of_another(pipeline):
         row = (pipeline.prior.rows[:, 4] == drawn.level_db).nonzero()[0, 0]
         own = pipeline.prior.outlines[row].numpy()
         first = int(np.abs(rows - own).max(axis=1).argmin())
-        wanted = (own + OTHER * rows[1 - first]) / np.hypot(1, OTHER)
+        wanted = (own + MIXED_IN * rows[1 - first]) / np.hypot(1, MIXED_IN)
         np.testing.assert_allclose(drawn.outline, wanted, atol=1e-5)
         assert drawn.onset == float(pipeline.prior.onsets[row]) and drawn.place == int(row)
         firsts.add(first)
@@ -252,7 +252,7 @@ def test_mixes_and_intensities_mix_outlines(pipeline):
     faint = pipeline.attributes(spec(3, {"awe": 0.2})).outline
     norm = np.sqrt(0.2**2 + 0.8**2)
     own = [
-        (awe[i] + OTHER * awe[1 - i]) / np.hypot(1, OTHER) for i in (0, 1)
+        (awe[i] + MIXED_IN * awe[1 - i]) / np.hypot(1, MIXED_IN) for i in (0, 1)
     ]  # awe alone decided what was drawn
     assert min(np.abs(faint - (0.2 * a + 0.8 * e) / norm).max() for a in own for e in every) < 1e-5
 

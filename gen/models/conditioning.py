@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import nn
 
-from vocalburst.gen.models.prior import OTHER
+from vocalburst.gen.models.prior import mixed_with
 
 # Scalars that describe a recording, and the range each is scaled from (to about -1..1). Beyond it is extrapolation.
 SCALARS: dict[str, tuple[float, float]] = {
@@ -127,12 +127,12 @@ class ConditionEmbedding(nn.Module):
             nn.init.zeros_(self.outline.bias)
 
     def mixed_voice(self, rows: torch.Tensor) -> torch.Tensor:
-        """[B] or [B, 2] -> [B, D]: a voice, or one with `OTHER` of a second, about as far from the mean of all."""
+        """[B] or [B, 2] -> [B, D]: a voice, or one that a second is mixed into, about as far from the mean of all."""
         if rows.dim() == 1:
             return row_of(self.voice, rows)
         first, second = row_of(self.voice, rows[:, 0]), row_of(self.voice, rows[:, 1])
         mean = self.voice.weight[:-1].mean(dim=0)
-        mixed = mean + (first - mean + OTHER * (second - mean)) / math.hypot(1, OTHER)
+        mixed = mean + mixed_with(first - mean, second - mean)
         return torch.where((rows[:, 1] < 0)[:, None], first, mixed)
 
     def forward(self, condition: Condition) -> torch.Tensor:

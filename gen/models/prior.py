@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +18,14 @@ from diffusers.configuration_utils import register_to_config
 
 from vocalburst.gen.data.errors import InputDataError
 
-OTHER = 0.75  # of another clip's outline and voice beside a clip's own, so that they name no train clip
+MIXED_IN = 0.75  # of another clip's outline and voice beside a clip's own, so that they name no train clip
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
 NEAR = 16  # rows that are about as long as a clip
+
+
+def mixed_with(own: Array, other: Array) -> Array:
+    """`own` and `MIXED_IN` of `other`: of the same variance where the two are independent and have it both."""
+    return (own + MIXED_IN * other) / math.hypot(1, MIXED_IN)
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Attributes:
     """seconds: of the whole clip; active_seconds: of its voice-active part; level_db: dBFS of that part; voice: row.
 
     onset: seconds before that part; outline [K]: of that part, empty for a model without. place: row of the prior that
-    all this is from, None if it is from elsewhere. second_voice: row of a voice of which `OTHER` is mixed in, or None.
+    all this is from, None if it is from elsewhere. second_voice: row of the voice that is mixed in, None without.
     """
 
     seconds: float
@@ -148,7 +155,7 @@ class ClipPrior(ModelMixin, ConfigMixin):
 
         One of each emotion by its weight, and one of any clip by what the weights leave to 1, so that a mix, a weak
         intensity and every point between two emotions have an outline of their own; of variance 1 like those it is
-        made of. An emotion that alone decided what was drawn (`drawn_by`) has the row's own outline and `OTHER` of
+        made of. An emotion that alone decided what was drawn (`drawn_by`) has the row's own outline and `MIXED_IN` of
         another clip's, and so much of that clip's voice too (`second_voice`), unless a `voice` is asked for. What two
         clips of an emotion have in common adds up, so such an outline has 1.4 times the emotion's mean.
         """
@@ -164,7 +171,7 @@ class ClipPrior(ModelMixin, ConfigMixin):
             if drawn_by == {index}:
                 outlines[index] = drawn.outline
                 if other.place != drawn.place:  # else it is the only one
-                    outlines[index] = (drawn.outline + OTHER * other.outline) / math.hypot(1, OTHER)
+                    outlines[index] = mixed_with(drawn.outline, other.outline)
                     if other.voice != drawn.voice and min(other.voice, drawn.voice) >= 0:
                         second_voice = other.voice
         outline = sum(weight * outlines[index] for index, weight in weights.items())
