@@ -42,17 +42,19 @@ def trained_attention(device: torch.device) -> AbstractContextManager:
 
 
 class Progress:
-    """Samples seen and optimiser steps taken; saved with the checkpoint."""
+    """Samples seen, optimiser steps taken, samples seen at the last validation; saved with the checkpoint."""
 
     def __init__(self) -> None:
         self.seen = 0
         self.step = 0
+        self.validated = -1
 
     def state_dict(self) -> dict:
-        return {"seen": self.seen, "step": self.step}
+        return {"seen": self.seen, "step": self.step, "validated": self.validated}
 
     def load_state_dict(self, state: dict) -> None:
         self.seen, self.step = state["seen"], state["step"]
+        self.validated = state.get("validated", -1)  # absent in older checkpoints
 
 
 class Trainer:
@@ -89,7 +91,6 @@ class Trainer:
             self.teacher = teacher.to(accelerator.device)
         self.jitter = 0.0 if data.outline is None else data.outline.config.jitter
         self.progress = Progress()
-        self.validated = -1  # samples seen at the last validation of this process
         accelerator.register_for_checkpointing(self.ema, self.progress)
         self.log = MetricsLog(self.folder / "metrics.jsonl", accelerator.is_main_process)
 
@@ -97,6 +98,13 @@ class Trainer:
     def samples_per_step(self) -> int:
         c = self.config
         return c.batch_size * c.gradient_accumulation * self.accelerator.num_processes
+
+    @property
+    def end(self) -> int:
+        """Samples seen after the last optimiser step: batches that do not fill a step are left over."""
+        left = max(0, self.config.samples.total - self.progress.seen)
+        batches = -(-left // (self.config.batch_size * self.accelerator.num_processes))
+        return self.progress.seen + batches // self.config.gradient_accumulation * self.samples_per_step
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Flow-matching loss of one batch, with conditions dropped per sample.
@@ -180,7 +188,7 @@ class Trainer:
                 self.log.write(seen=self.progress.seen, validation_loss=loss)
                 folder = self.folder / "samples" / f"{self.progress.seen:09d}"
                 write_samples(folder, model, self.data, self.normalizer, self.config.validation)
-        self.validated = self.progress.seen
+        self.progress.validated = self.progress.seen
         self.accelerator.wait_for_everyone()
 
     def save(self) -> None:
@@ -213,7 +221,6 @@ class Trainer:
     def resume(self, checkpoint: Path) -> None:
         self.accelerator.load_state(str(checkpoint))
         self.ema.to(self.accelerator.device)
-        self.log.rewind(self.progress.seen)
         self.accelerator.print(f"resumed after {self.progress.seen} samples from {checkpoint}")
 
 
@@ -270,13 +277,14 @@ def train(config: TrainConfig, resume: str | None = None) -> Path:
     set_seed(config.seed + 1000 * (accelerator.process_index + 1))  # but other noise
     if checkpoint is not None:
         trainer.resume(checkpoint)
+    trainer.log.rewind(trainer.progress.seen)
     samples, progress = config.samples, trainer.progress
     bar = tqdm(
         total=samples.total, initial=progress.seen, unit="clip", unit_scale=True, desc="train",
         smoothing=0.05, disable=not accelerator.is_main_process,
     )  # fmt: skip
     total, count, since = 0.0, 0, time.monotonic()
-    start = progress.seen
+    start, end = progress.seen, trainer.end
     for batch in training_batches(data, config, accelerator, progress.seen):
         loss = trainer.step(batch)
         if loss is None:
@@ -291,12 +299,13 @@ def train(config: TrainConfig, resume: str | None = None) -> Path:
             total, count, since, start = 0.0, 0, time.monotonic(), after
         if any(before < moment <= after for moment in samples.snapshots):
             trainer.write_snapshot()
-        if due(samples.validate_every, before, after):
+        # The last checkpoint knows of the last validation: a kill after it does not make the log tell it twice.
+        if due(samples.validate_every, before, after) or after == end:
             trainer.validate()
         if due(samples.save_every, before, after):
             trainer.save()
     bar.close()
-    if trainer.validated != progress.seen:
+    if progress.validated != progress.seen:  # a run that ends where no step is left
         trainer.validate()
     trainer.save()
     if tensorboard is not None:

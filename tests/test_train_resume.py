@@ -24,6 +24,7 @@ from training_fixtures import (
 )
 
 from vocalburst.gen import train as train_command
+from vocalburst.gen.run_folder import MetricsLog
 
 __all__ = ["corpus", "fresh_accelerate", "whole"]  # fixtures
 
@@ -109,6 +110,39 @@ def test_a_killed_process_loses_nothing_older(monkeypatch, corpus, tmp_path):
     assert_same_end(run, unharmed)
 
 
+class Stopped(BaseException):
+    """Ends a run as a kill does: nothing of the project catches it."""
+
+
+@pytest.mark.parametrize("validate_every", [0, 8])
+def test_a_stop_after_any_line_of_the_log(monkeypatch, corpus, tmp_path, validate_every):
+    """Steps, validations and saves of the last batches, each cut off where its line was just written."""
+    options = {
+        "gradient_accumulation": 2, "batch_size": 2,
+        # 14 samples: three steps of four, and a batch that is left over
+        "samples": {"total": 14, "save_every": 4, "validate_every": validate_every},
+    }  # fmt: skip
+    unharmed = train(monkeypatch, corpus, tmp_path / "unharmed", **options)
+    lines = metrics(unharmed, "clips_per_second")
+    assert [line["seen"] for line in lines if "loss" in line] == [4, 8, 12]
+    written_line = MetricsLog.write
+    for last in range(1, len(lines) + 1):
+        run, count = tmp_path / f"stopped{last}", iter(range(1, 100))
+
+        def write_and_stop(log, count=count, last=last, **values):
+            written_line(log, **values)
+            if next(count) == last:
+                raise Stopped
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MetricsLog, "write", write_and_stop)
+            with pytest.raises(Stopped):
+                train(monkeypatch, corpus, run, **options)
+        train(monkeypatch, corpus, run, "--resume", "latest", **options)
+        assert metrics(run, "clips_per_second") == lines, last
+        assert (run / WEIGHTS).read_bytes() == (unharmed / WEIGHTS).read_bytes(), last
+
+
 def test_a_second_start_refuses(monkeypatch, corpus, whole, tmp_path, capsys):
     before = files(whole)
     config = write_config(corpus, tmp_path / "x")
@@ -118,10 +152,12 @@ def test_a_second_start_refuses(monkeypatch, corpus, whole, tmp_path, capsys):
     assert files(whole) == before
 
 
-def test_resuming_a_finished_run_changes_no_weights(monkeypatch, corpus, whole, tmp_path, tiny_checkpoint):
-    shutil.copytree(whole, tmp_path / "done")
-    train(monkeypatch, corpus, tmp_path / "done", "--resume", "latest", **same_options(tiny_checkpoint))
-    assert (tmp_path / "done" / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+def test_resuming_a_finished_run_changes_nothing(monkeypatch, corpus, whole, tmp_path, tiny_checkpoint):
+    run = tmp_path / "done"
+    shutil.copytree(whole, run)
+    train(monkeypatch, corpus, run, "--resume", "latest", **same_options(tiny_checkpoint))
+    assert (run / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert_same_end(run, whole)
 
 
 def test_resume_from_nowhere(monkeypatch, corpus, tmp_path, capsys):
