@@ -132,8 +132,8 @@ def test_accelerate_ranks_write_the_same_bytes_and_one_manifest(command, tiny_ch
 
 
 def test_a_killed_command_goes_on_where_it_stopped(command, tiny_checkpoint):
-    command("--emotion", "relief", "--n", 40, "--out", "whole", *FAST)
-    arguments = ["--emotion", "relief", "--n", "40", "--out", "killed", "--steps", "2", "--workers", "2"]
+    command("--emotion", "relief", "--n", 200, "--out", "whole", *FAST)
+    arguments = ["--emotion", "relief", "--n", "200", "--out", "killed", "--steps", "2", "--workers", "2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vocalburst.gen.generate", *arguments, "--checkpoint", str(tiny_checkpoint)],
         stdout=subprocess.DEVNULL,
@@ -150,7 +150,7 @@ def test_a_killed_command_goes_on_where_it_stopped(command, tiny_checkpoint):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not Path("killed/manifest.jsonl").exists()
-    code, out, _ = command("--emotion", "relief", "--n", 40, "--out", "killed", *FAST, "--json")
+    code, out, _ = command("--emotion", "relief", "--n", 200, "--out", "killed", *FAST, "--json")
     assert code == 0 and json.loads(out)["kept"] >= 1
     assert contents(Path("killed")) == contents(Path("whole"))
 
