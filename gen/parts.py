@@ -28,7 +28,7 @@ GENERATION_DEFAULTS = {
     "stretch": 1.0,  # of the noise levels, see `sampling.stretched`
     "grain": 1.0,  # how much of what the refiner adds
     "steadying": 0.0,  # of the level from frame to frame, see `refiner.steadied`
-    "moderation": {},  # emotion -> share of its weight that is spread over all emotions, see `Synthesis.moderated`
+    "moderation": {},  # emotion -> share of its weight that all emotions get, negative: give; `Synthesis.moderated`
     "license": "Apache-2.0",
 }
 
@@ -44,7 +44,7 @@ def load_settings(folder: Path) -> dict:
 
 
 def check_moderation(folder: Path, moderation: object, emotions: Sequence[str]) -> None:
-    """Raise MissingModelError unless it is shares, 0 to 1, of emotions that the denoiser knows."""
+    """Raise MissingModelError unless it is shares, -1 to 1, of emotions that the denoiser knows."""
     if not isinstance(moderation, dict):
         raise MissingModelError(
             f"{folder}: expected a moderation such as {{'{emotions[0]}': 0.5}}, got {moderation!r}"
@@ -54,9 +54,9 @@ def check_moderation(folder: Path, moderation: object, emotions: Sequence[str]) 
             raise MissingModelError(
                 f"{folder}: generation.json moderates {name}, which the denoiser does not know"
             )
-        if not isinstance(share, int | float) or not 0 <= share <= 1:
+        if not isinstance(share, int | float) or not -1 <= share <= 1:
             raise MissingModelError(
-                f"{folder}: generation.json moderates {name} by {share!r}, expected 0 to 1"
+                f"{folder}: generation.json moderates {name} by {share!r}, expected -1 to 1"
             )
 
 

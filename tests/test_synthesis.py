@@ -91,18 +91,19 @@ def moderate(tiny_checkpoint, tmp_path):
     return load
 
 
-def test_a_moderated_emotion_gives_a_share_to_all_alike(moderate, synthesiser):
-    mild = moderate({"awe": 0.4})
+@pytest.mark.parametrize("share", [0.4, -0.4])
+def test_a_moderated_emotion_gives_a_share_to_all_alike_or_takes_it(moderate, synthesiser, share):
+    mild = moderate({"awe": share})
     specs = [
         replace(SPEC, vector=vector) for vector in ({"awe": 1.0}, {"fear": 0.5}, {"awe": 0.5, "fear": 0.5})
     ]
     plain, moderated = synthesiser.emotion(specs), mild.moderated(mild.emotion(specs))
     awe, fear = (mild.emotions.index(name) for name in ("awe", "fear"))
     expected = plain.clone()
-    expected[0] = 0.4 / 30
-    expected[0, awe] += 0.6
-    expected[2] = 0.2 / 30
-    expected[2, awe] += 0.3
+    expected[0] = share / 30
+    expected[0, awe] += 1 - share
+    expected[2] = share / 2 / 30
+    expected[2, awe] += (1 - share) / 2
     expected[2, fear] += 0.5
     torch.testing.assert_close(moderated, expected)
     assert torch.equal(synthesiser.moderated(plain), plain)
@@ -122,8 +123,9 @@ def test_moderation_of_one_emotion_changes_no_byte_of_another(moderate, synthesi
     ("shares", "sentence"),
     [
         ({"glee": 0.4}, "generation.json moderates glee, which the denoiser does not know"),
-        ({"awe": 1.4}, "generation.json moderates awe by 1.4, expected 0 to 1"),
-        ({"awe": "much"}, "generation.json moderates awe by 'much', expected 0 to 1"),
+        ({"awe": 1.4}, "generation.json moderates awe by 1.4, expected -1 to 1"),
+        ({"awe": -1.4}, "generation.json moderates awe by -1.4, expected -1 to 1"),
+        ({"awe": "much"}, "generation.json moderates awe by 'much', expected -1 to 1"),
         (0.4, "expected a moderation such as {'adoration': 0.5}, got 0.4"),
     ],
 )
