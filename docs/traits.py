@@ -2,9 +2,9 @@
 
     python docs/traits.py submission copies --n 1200
 
-prints medians over clips of folders with a manifest.jsonl (of `generate` or `resynthesise`) and of train clips: of the
-voice-active part at one level the pitch of voiced frames and their share, crest factor and skewness of the wave, and by
-how many dB a frame differs from the one before, in level and in the mel bins of three regions.
+prints medians over clips of folders with a manifest.jsonl (of `generate` or `resynthesise`), of train and of dev clips:
+of the voice-active part at one level the pitch of voiced frames and their share, crest factor and skewness of the wave,
+and by how many dB a frame differs from the one before, in level and in the mel bins of three regions.
 Run from the repository root; manifests/emogator must be prepared.
 """
 
@@ -65,10 +65,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("cache/waves"))
     arguments = parser.parse_args()
     log_mel = LogMel()
-    clips = [clip for clip in read_manifest(arguments.manifest) if clip.split == "train"]
-    store = WaveStore.build(manifest_root(arguments.manifest), clips, arguments.cache)
-
-    sets = {"train clips": (len(clips), lambda row: np.asarray(store[row]))}
+    sets = {}
+    for split in ("train", "dev"):
+        clips = [clip for clip in read_manifest(arguments.manifest) if clip.split == split]
+        store = WaveStore.build(manifest_root(arguments.manifest), clips, arguments.cache)
+        sets[f"{split} clips"] = (len(clips), lambda row, store=store: np.asarray(store[row]))
     for folder in arguments.folders:
         lines = (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
         names = [json.loads(line)["file_name"] for line in lines]
