@@ -127,7 +127,8 @@ class Synthesis:
 
         A guided student overdoes some emotions and falls short of others, each in its own measure (docs/sound.md);
         `moderation` of the settings takes that back. A negative share takes from all alike what the emotion gets more:
-        the denoiser hears its contrast to the mean emotion stretched. The refiner learnt from no guidance and hears the weights as they were asked for.
+        the denoiser hears its contrast to the mean emotion stretched. The refiner learnt from no guidance and hears the
+        weights as they were asked for.
         """
         share = torch.tensor([self.defaults["moderation"].get(name, 0.0) for name in self.emotions])
         spread = (emotion * share).sum(dim=1, keepdim=True) / len(self.emotions)
