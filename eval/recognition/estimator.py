@@ -13,6 +13,7 @@ Shape letters: N clips, L wave sample, C columns of the task, K classes of its c
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,8 @@ class Answers:
     probabilities: np.ndarray | None
 
 
-class RecognitionModel:
-    """Base of all models; a subclass sets the class attributes and writes `learn`, `hear`, `tensors`, `take_tensors`.
+class RecognitionModel(ABC):
+    """Base of all models; a subclass sets the class attributes and writes what is abstract.
 
     name: key of the registry (a row may share its class with others); title: of the card; source: the paper.
     """
@@ -84,32 +85,32 @@ class RecognitionModel:
         return next((c for c, column in enumerate(self.columns) if column.classes), None)
 
     @property
+    @abstractmethod
     def dim(self) -> int:
         """D. Known after `fit` or `load`."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def preprocessing(self) -> str:
         """An id of all that is done to a wave before the model; another id, another space."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(
         self, waves: Sequence[np.ndarray], y: np.ndarray, dev: tuple[Sequence[np.ndarray], np.ndarray] | None
     ) -> dict:
         """Learn from y [N, C]; returns what the card should say of it (JSON values)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hear(self, waves: Sequence[np.ndarray]) -> Answers:
         """Answers for all waves."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:
         """All that was learned."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_tensors(self, tensors: dict[str, np.ndarray]) -> None:
         """Take over what `tensors` gave. Raises KeyError or ValueError for others."""
-        raise NotImplementedError
 
     def fit(
         self,

@@ -9,6 +9,7 @@ carry a description of the feature space, and are refused where another space is
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,13 +33,13 @@ class FeatureModel(RecognitionModel):
         super().__init__(task, name=name, seed=seed, **settings)
         self.head_: LinearHead | PerceptronHead | None = None
 
+    @abstractmethod
     def features(self, waves: Sequence[np.ndarray], title: str | None = None) -> np.ndarray:
         """[N, D] float32 of waves [L]. title: of a progress bar, None shows none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def space(self) -> dict:
         """What the D features are (JSON values): equal descriptions, equal features."""
-        raise NotImplementedError
 
     @property
     def head(self) -> LinearHead | PerceptronHead:

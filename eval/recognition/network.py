@@ -5,6 +5,7 @@ Shape letters: N clips, B clips of a batch, L wave sample, T time step of a clip
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,13 +47,13 @@ class NetworkModel(RecognitionModel):
         super().__init__(task, name=name, seed=seed, **settings)
         self.network_: Network | None = None
 
+    @abstractmethod
     def features(self, wave: np.ndarray) -> torch.Tensor:
         """[..., T] of a wave [L]. Raises InputDataError for one that is silent or too short."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build_body(self) -> nn.Module:
         """The body with random (or pretrained) weights, drawn from torch's global generator."""
-        raise NotImplementedError
 
     def fit_scale(self, body: nn.Module, features: Sequence[torch.Tensor]) -> None:
         """Take from the features of train clips what the body needs to know before its first step."""
